@@ -1,0 +1,156 @@
+//! What a plugin says of itself when it is installed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::Json;
+
+/// Everything that `describe` registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Description {
+    /// The actions, in the order of their registration.
+    pub actions: Vec<ActionDeclaration>,
+    /// Capabilities that the plugin asks for, with their narrowing details.
+    pub asks: Vec<Ask>,
+    /// Properties of the plugin as a whole.
+    pub options: BTreeMap<String, Json>,
+}
+
+/// One action.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ActionDeclaration {
+    /// Lower-case words joined by `-`.
+    pub name: String,
+    /// The models and verbs that it runs on.
+    pub models: Vec<OnModel>,
+    /// Webhook topics that no model mirrors.
+    pub webhooks: Vec<OnWebhook>,
+    /// Five-field cron expressions, in UTC.
+    pub schedules: Vec<String>,
+    /// Fields of interest; the call is skipped unless one of them changed. Empty: every change is of interest.
+    pub when_changed: Vec<String>,
+    /// Parameters by name.
+    pub params: BTreeMap<String, Param>,
+    /// Properties of the action.
+    pub options: BTreeMap<String, Json>,
+}
+
+/// One parameter of an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Param {
+    /// Its JSON Schema (2020-12).
+    pub schema: Json,
+    /// Whether a call without it is refused.
+    pub required: bool,
+}
+
+/// A model and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnModel {
+    /// For example `shopify/product`.
+    pub model: String,
+    /// `create`, `update`, `delete` or a name of the plugin's own.
+    pub verb: String,
+}
+
+/// A webhook topic of a platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnWebhook {
+    /// `shopify` or `bigcommerce`.
+    pub platform: String,
+    /// The platform's own name of the topic.
+    pub topic: String,
+}
+
+/// A capability that a plugin asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The grant's name.
+    pub capability: String,
+    /// What of it, as a JSON value.
+    pub detail: Json,
+}
+
+/// Names that lead from the beginning, so that a typing error is found at install and not at the first call.
+const NAME_BYTES_MAX: usize = 64;
+
+impl Description {
+    /// What is wrong with it, in words; empty when nothing is.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.actions.is_empty() {
+            problems.push("`describe` declares no action; hint: call `registrar.action(…)` for each".to_owned());
+        }
+        for (index, action) in self.actions.iter().enumerate() {
+            let name = &action.name;
+            if !is_name(name) {
+                problems.push(format!(
+                    "action name `{name}` is not lower-case letters and digits in words joined by `-`, at most \
+                     {NAME_BYTES_MAX} bytes; hint: `tag-product`"
+                ));
+            }
+            if self.actions[..index].iter().any(|other| other.name == *name) {
+                problems.push(format!("action `{name}` is declared twice; hint: give each action its own name"));
+            }
+            for OnModel { model, verb } in &action.models {
+                if !model.split('/').all(is_name) || !is_name(verb) {
+                    problems.push(format!("action `{name}`: `{model}` `{verb}` is not a model and a verb; hint: `shopify/product` `update`"));
+                }
+            }
+            for schedule in &action.schedules {
+                if schedule.split_whitespace().count() != 5 {
+                    problems.push(format!(
+                        "action `{name}`: schedule `{schedule}` has not five fields; hint: `0 3 * * *` is daily at 03:00 UTC"
+                    ));
+                }
+            }
+            for (param, Param { schema, .. }) in &action.params {
+                if !matches!(schema.as_str().as_bytes().first(), Some(b'{' | b't' | b'f')) {
+                    problems.push(format!(
+                        "action `{name}`: the schema of parameter `{param}` is neither an object nor a boolean"
+                    ));
+                }
+            }
+        }
+        problems
+    }
+}
+
+/// Lower-case letters and digits in words joined by `-`, beginning with a letter.
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_BYTES_MAX
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_all_reported_at_once() {
+        let action = |name: &str| ActionDeclaration { name: name.to_owned(), ..ActionDeclaration::default() };
+        let on = |model: &str, verb: &str| OnModel { model: model.to_owned(), verb: verb.to_owned() };
+        let good = ActionDeclaration {
+            models: vec![on("shopify/product", "create"), on("allowed-tag", "upcase")],
+            schedules: vec!["*/5 * * * *".to_owned()],
+            ..action("tag-product-2")
+        };
+        assert_eq!(Description { actions: vec![good], ..Description::default() }.problems(), [""; 0]);
+
+        let bad = ActionDeclaration {
+            models: vec![on("Product", "create"), on("a", "")],
+            schedules: vec!["daily".to_owned()],
+            params: [("limit".to_owned(), Param { schema: Json::parse("5").unwrap(), required: false })].into(),
+            ..action("Tag Product")
+        };
+        let description = Description { actions: vec![bad, action("a"), action("a")], ..Description::default() };
+        assert_eq!(description.problems().len(), 6, "{:#?}", description.problems());
+        assert_eq!(Description::default().problems().len(), 1);
+    }
+}

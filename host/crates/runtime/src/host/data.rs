@@ -1,0 +1,155 @@
+//! `data`: the app's records.
+
+use tradewind_model::{ActionError, Json, code};
+use wasmtime::component::Resource;
+
+use super::{Reply, State, json, wit};
+use crate::limits::Limit;
+use crate::session::{Page, Which, Write};
+use wit::data as guest;
+
+impl State {
+    async fn find(&mut self, model: &str, which: Which, options: Json) -> Reply<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::Reads)?;
+        let found = self.session.find(model, which, options).await?;
+        Ok(found.map(|record| record.as_str().to_owned()))
+    }
+
+    async fn find_or_fail(&mut self, model: &str, which: Which, options: Json) -> Reply<String> {
+        let what = match &which {
+            Which::Id(id) => format!("no `{model}` has the id `{id}`"),
+            Which::Key(key) => format!("no `{model}` has the key `{key}`"),
+            Which::First(_) => format!("no `{model}` matches the query"),
+        };
+        let found = self.find(model, which, options).await?;
+        found.ok_or_else(|| ActionError::permanent(code::NOT_FOUND, what).into())
+    }
+
+    async fn write(&mut self, model: &str, write: Write, options: String) -> Reply<String> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::Writes)?;
+        let written = self.session.write(model, write, json("options", options)?).await?;
+        Ok(written.as_str().to_owned())
+    }
+}
+
+impl guest::Host for State {
+    async fn find_one(&mut self, model: String, id: String, options: String) -> Reply<String> {
+        self.find_or_fail(&model, Which::Id(id), json("options", options)?).await
+    }
+
+    async fn maybe_find_one(&mut self, model: String, id: String, options: String) -> Reply<Option<String>> {
+        self.find(&model, Which::Id(id), json("options", options)?).await
+    }
+
+    async fn find_by(&mut self, model: String, key: String, options: String) -> Reply<String> {
+        self.find_or_fail(&model, Which::Key(json("key", key)?), json("options", options)?).await
+    }
+
+    async fn maybe_find_by(&mut self, model: String, key: String, options: String) -> Reply<Option<String>> {
+        self.find(&model, Which::Key(json("key", key)?), json("options", options)?).await
+    }
+
+    async fn find_first(&mut self, model: String, query: String) -> Reply<String> {
+        self.find_or_fail(&model, Which::First(json("query", query)?), Json::null()).await
+    }
+
+    async fn maybe_find_first(&mut self, model: String, query: String) -> Reply<Option<String>> {
+        self.find(&model, Which::First(json("query", query)?), Json::null()).await
+    }
+
+    async fn find_many(&mut self, model: String, query: String) -> Reply<Resource<Page>> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::Reads)?;
+        let page = self.session.find_many(&model, json("query", query)?).await?;
+        Ok(self.keep(page)?)
+    }
+
+    async fn count(&mut self, model: String, query: String) -> Reply<u64> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::Reads)?;
+        Ok(self.session.count(&model, json("query", query)?).await?)
+    }
+
+    async fn create(&mut self, model: String, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::Create { values: json("values", values)? }, options).await
+    }
+
+    async fn update(&mut self, model: String, id: String, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::Update { id, values: json("values", values)? }, options).await
+    }
+
+    async fn upsert(&mut self, model: String, on: Vec<String>, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::Upsert { on, values: json("values", values)? }, options).await
+    }
+
+    async fn delete(&mut self, model: String, id: String, options: String) -> Reply<()> {
+        self.write(&model, Write::Delete { id }, options).await.map(drop)
+    }
+
+    async fn converge(
+        &mut self,
+        model: String,
+        id: String,
+        field: String,
+        values: String,
+        options: String,
+    ) -> Reply<String> {
+        self.write(&model, Write::Converge { id, field, values: json("values", values)? }, options).await
+    }
+
+    async fn bulk_create(&mut self, model: String, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::BulkCreate { values: json("values", values)? }, options).await
+    }
+
+    async fn bulk_update(&mut self, model: String, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::BulkUpdate { values: json("values", values)? }, options).await
+    }
+
+    async fn bulk_upsert(&mut self, model: String, on: Vec<String>, values: String, options: String) -> Reply<String> {
+        self.write(&model, Write::BulkUpsert { on, values: json("values", values)? }, options).await
+    }
+
+    async fn bulk_delete(&mut self, model: String, ids: Vec<String>, options: String) -> Reply<()> {
+        self.write(&model, Write::BulkDelete { ids }, options).await.map(drop)
+    }
+
+    async fn run_action(&mut self, action: String, params: String) -> Reply<String> {
+        self.meter.count(Limit::HostCalls)?;
+        let result = self.session.run_action(&action, json("params", params)?).await?;
+        Ok(result.as_str().to_owned())
+    }
+}
+
+impl guest::HostPage for State {
+    async fn records(&mut self, page: Resource<Page>) -> wasmtime::Result<String> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(&page)?.records.as_str().to_owned())
+    }
+
+    async fn has_next(&mut self, page: Resource<Page>) -> wasmtime::Result<bool> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(&page)?.has_next)
+    }
+
+    async fn has_previous(&mut self, page: Resource<Page>) -> wasmtime::Result<bool> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(&page)?.has_previous)
+    }
+
+    async fn end_cursor(&mut self, page: Resource<Page>) -> wasmtime::Result<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(&page)?.end_cursor.clone())
+    }
+
+    async fn start_cursor(&mut self, page: Resource<Page>) -> wasmtime::Result<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(&page)?.start_cursor.clone())
+    }
+
+    async fn drop(&mut self, page: Resource<Page>) -> wasmtime::Result<()> {
+        self.table.delete(page)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The host side of the contract: one module for each interface, all over one [`State`].
+//!
+//! What happens here is only translation and accounting. Decisions belong to `model`, effects to the [`Session`].
+
+mod actions;
+mod config;
+mod data;
+pub(crate) mod handles;
+mod log;
+mod platforms;
+mod queue;
+mod registry;
+
+use tradewind_model::{ActionError, InvalidJson, Json, code};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceTableError};
+
+use crate::bindings::tradewind::plugin as wit;
+use crate::check::Grants;
+use crate::invoke::Invocation;
+use crate::limits::{Limit, LimitExceeded};
+use crate::meter::Meter;
+use crate::session::Session;
+use crate::wasi::Wasi;
+
+/// Everything that belongs to one invocation's store.
+pub(crate) struct State {
+    pub(crate) session: Box<dyn Session>,
+    pub(crate) invocation: Invocation,
+    pub(crate) registration: tradewind_model::Description,
+    pub(crate) registration_problems: Vec<String>,
+    pub(crate) grants: Grants,
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: Wasi,
+    pub(crate) meter: Meter,
+}
+
+impl HasData for State {
+    type Data<'a> = &'a mut Self;
+}
+
+/// How a host function ends without a value: with an answer for the plugin, or by ending the plugin.
+pub(crate) enum Stop {
+    Answer(ActionError),
+    Trap(wasmtime::Error),
+}
+
+impl From<ActionError> for Stop {
+    fn from(error: ActionError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Trap(error)
+    }
+}
+
+impl From<LimitExceeded> for Stop {
+    fn from(exceeded: LimitExceeded) -> Self {
+        Self::Trap(exceeded.into())
+    }
+}
+
+impl From<ResourceTableError> for Stop {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+impl From<InvalidJson> for Stop {
+    fn from(error: InvalidJson) -> Self {
+        Self::Answer(ActionError::permanent(code::INVALID_JSON, error.reason))
+    }
+}
+
+pub(crate) type Reply<T> = Result<T, Stop>;
+
+impl State {
+    /// Keeps a value on the plugin's behalf.
+    fn keep<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<Resource<T>> {
+        match self.table.push(value) {
+            Ok(handle) => Ok(handle),
+            Err(ResourceTableError::Full) => Err(self.meter.exceeded(Limit::Resources).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads a JSON argument and names it when it is not one.
+fn json(name: &str, text: String) -> Reply<Json> {
+    Json::parse(text).map_err(|error| {
+        Stop::Answer(ActionError::permanent(code::INVALID_JSON, format!("`{name}` is not JSON: {}", error.reason)))
+    })
+}
+
+/// Links exactly what was granted: what is not linked cannot be called, whatever the checks above said.
+pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wit::types::add_to_linker::<State, State>(linker, |state| state)?;
+    wit::registry::add_to_linker::<State, State>(linker, |state| state)?;
+    wit::actions::add_to_linker::<State, State>(linker, |state| state)?;
+    wit::log::add_to_linker::<State, State>(linker, |state| state)?;
+    if grants.data {
+        wit::data::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    if grants.queue {
+        wit::queue::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    if grants.shopify {
+        wit::shopify::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    if grants.bigcommerce {
+        wit::bigcommerce::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    if grants.config {
+        wit::config::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    Ok(())
+}
+
+impl wit::types::Host for State {
+    fn convert_error(&mut self, stop: Stop) -> wasmtime::Result<wit::types::Error> {
+        match stop {
+            Stop::Answer(error) => Ok(wit::types::Error {
+                code: error.code,
+                message: error.message,
+                details: error.details.map(|details| details.as_str().to_owned()),
+                retryable: error.retryable,
+            }),
+            Stop::Trap(error) => Err(error),
+        }
+    }
+}
+
+impl From<wit::types::Error> for ActionError {
+    fn from(error: wit::types::Error) -> Self {
+        let wit::types::Error { code, message, details, retryable } = error;
+        // Details that are not JSON are kept as a string rather than lost.
+        let details = details.map(|text| Json::parse(text.as_str()).unwrap_or_else(|_| text_as_json(&text)));
+        Self { code, message, details, retryable }
+    }
+}
+
+/// Text as a JSON string.
+pub(crate) fn text_as_json(text: &str) -> Json {
+    Json::of(text).unwrap_or_else(|_| Json::null())
+}

@@ -1,0 +1,265 @@
+//! `shopify` and `bigcommerce`: the platforms' APIs. The phase rule and the call budget are the same for both.
+
+use tradewind_model::{ActionError, Json, code};
+use wasmtime::component::Resource;
+
+use super::handles::{Pager, Place};
+use super::{Reply, State, json, wit};
+use crate::invoke::Phase;
+use crate::limits::Limit;
+use crate::session::{ClientShop, Platform, PlatformCall, PlatformList, WhichShop};
+
+impl State {
+    async fn current(&mut self, platform: Platform) -> wasmtime::Result<Option<Resource<ClientShop>>> {
+        self.meter.count(Limit::HostCalls)?;
+        // There is no error to answer with: a shop that cannot be looked up is no current shop.
+        match self.session.shop(platform, WhichShop::Current).await {
+            Ok(Some(shop)) => self.keep(shop).map(Some),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+
+    async fn client(&mut self, platform: Platform, which: WhichShop) -> Reply<Resource<ClientShop>> {
+        self.meter.count(Limit::HostCalls)?;
+        let name = match &which {
+            WhichShop::Id(name) | WhichShop::Name(name) => name.clone(),
+            WhichShop::Current => String::new(),
+        };
+        let shop = self.session.shop(platform, which).await?.ok_or_else(|| {
+            ActionError::permanent(code::NOT_FOUND, format!("no {} shop `{name}` is installed", platform.as_str()))
+        })?;
+        Ok(self.keep(shop)?)
+    }
+
+    async fn call(&mut self, client: &Resource<ClientShop>, call: PlatformCall) -> Reply<String> {
+        let shop = self.admit(client, &call)?;
+        Ok(self.session.call(&shop, call).await?.as_str().to_owned())
+    }
+
+    fn pages(&mut self, client: &Resource<ClientShop>, list: PlatformList) -> Reply<Resource<Pager>> {
+        let shop = self.admit(client, &list.call)?;
+        Ok(self.keep(Pager { shop, list, at: Place::Start })?)
+    }
+
+    /// Counts a call and holds it to the phase rule.
+    fn admit(&mut self, client: &Resource<ClientShop>, call: &PlatformCall) -> Reply<ClientShop> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::PlatformCalls)?;
+        if self.invocation.phase == Phase::Run && call.writes() {
+            return Err(ActionError::permanent(
+                code::WRONG_PHASE,
+                "a platform cannot be rolled back; hint: write to it in `success`, or enqueue the call",
+            )
+            .into());
+        }
+        Ok(self.table.get(client)?.clone())
+    }
+
+    async fn next(&mut self, handle: &Resource<Pager>) -> Reply<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::PlatformCalls)?;
+        let pager = self.table.get_mut(handle)?;
+        let cursor = match &pager.at {
+            Place::Start => None,
+            Place::Next(cursor) => Some(cursor.clone()),
+            Place::End => return Ok(None),
+        };
+        let page = self.session.next_page(&pager.shop, &pager.list, cursor).await?;
+        pager.at = page.next.map_or(Place::End, Place::Next);
+        Ok(Some(page.items.as_str().to_owned()))
+    }
+
+    fn shop_of(&mut self, client: &Resource<ClientShop>) -> wasmtime::Result<&ClientShop> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(client)?)
+    }
+
+    fn budget_of(&mut self, client: &Resource<ClientShop>) -> wasmtime::Result<String> {
+        let shop = self.shop_of(client)?.clone();
+        Ok(self.session.budget(&shop).as_str().to_owned())
+    }
+
+    fn credentials_of(&mut self, client: &Resource<ClientShop>) -> Reply<String> {
+        let shop = self.shop_of(client)?.clone();
+        if !self.grants.expose_token {
+            return Err(ActionError::permanent(
+                code::NOT_GRANTED,
+                "reading an access token needs the grant `expose-token`",
+            )
+            .into());
+        }
+        Ok(self.session.credentials(&shop)?.as_str().to_owned())
+    }
+}
+
+impl wit::shopify::Host for State {}
+
+impl wit::shopify::HostClient for State {
+    async fn current(&mut self) -> wasmtime::Result<Option<Resource<ClientShop>>> {
+        State::current(self, Platform::Shopify).await
+    }
+
+    async fn for_shop_id(&mut self, id: String) -> Reply<Resource<ClientShop>> {
+        self.client(Platform::Shopify, WhichShop::Id(id)).await
+    }
+
+    async fn for_shop_domain(&mut self, domain: String) -> Reply<Resource<ClientShop>> {
+        self.client(Platform::Shopify, WhichShop::Name(domain)).await
+    }
+
+    async fn shop_id(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        Ok(self.shop_of(&client)?.id.clone())
+    }
+
+    async fn shop_domain(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        Ok(self.shop_of(&client)?.name.clone())
+    }
+
+    async fn graphql(&mut self, client: Resource<ClientShop>, query: String, variables: String) -> Reply<String> {
+        let call = PlatformCall::Graphql { query, variables: json("variables", variables)? };
+        self.call(&client, call).await
+    }
+
+    async fn rest(
+        &mut self,
+        client: Resource<ClientShop>,
+        method: String,
+        path: String,
+        query: String,
+        body: Option<String>,
+    ) -> Reply<String> {
+        let body = body.map(|body| json("body", body)).transpose()?;
+        let options = json("query", query)?;
+        let call = PlatformCall::Rest { api: None, method: method.to_ascii_uppercase(), path, options, body };
+        self.call(&client, call).await
+    }
+
+    async fn rest_pages(
+        &mut self,
+        client: Resource<ClientShop>,
+        path: String,
+        query: String,
+    ) -> Reply<Resource<Pager>> {
+        let options = json("query", query)?;
+        let call = PlatformCall::Rest { api: None, method: "GET".to_owned(), path, options, body: None };
+        self.pages(&client, PlatformList { call, connection: None })
+    }
+
+    async fn graphql_pages(
+        &mut self,
+        client: Resource<ClientShop>,
+        query: String,
+        variables: String,
+        path: String,
+    ) -> Reply<Resource<Pager>> {
+        let call = PlatformCall::Graphql { query, variables: json("variables", variables)? };
+        self.pages(&client, PlatformList { call, connection: Some(path) })
+    }
+
+    async fn budget(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        self.budget_of(&client)
+    }
+
+    async fn credentials(&mut self, client: Resource<ClientShop>) -> Reply<String> {
+        self.credentials_of(&client)
+    }
+
+    async fn drop(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<()> {
+        self.table.delete(client)?;
+        Ok(())
+    }
+}
+
+impl wit::shopify::HostPager for State {
+    async fn next(&mut self, pager: Resource<Pager>) -> Reply<Option<String>> {
+        State::next(self, &pager).await
+    }
+
+    async fn drop(&mut self, pager: Resource<Pager>) -> wasmtime::Result<()> {
+        self.table.delete(pager)?;
+        Ok(())
+    }
+}
+
+fn generation(api: wit::bigcommerce::Api) -> &'static str {
+    match api {
+        wit::bigcommerce::Api::V2 => "v2",
+        wit::bigcommerce::Api::V3 => "v3",
+    }
+}
+
+fn bigcommerce_call(api: wit::bigcommerce::Api, method: &str, path: String, options: Json) -> PlatformCall {
+    let method = method.to_ascii_uppercase();
+    PlatformCall::Rest { api: Some(generation(api)), method, path, options, body: None }
+}
+
+impl wit::bigcommerce::Host for State {}
+
+impl wit::bigcommerce::HostClient for State {
+    async fn current(&mut self) -> wasmtime::Result<Option<Resource<ClientShop>>> {
+        State::current(self, Platform::BigCommerce).await
+    }
+
+    async fn for_store_id(&mut self, id: String) -> Reply<Resource<ClientShop>> {
+        self.client(Platform::BigCommerce, WhichShop::Id(id)).await
+    }
+
+    async fn for_store_hash(&mut self, hash: String) -> Reply<Resource<ClientShop>> {
+        self.client(Platform::BigCommerce, WhichShop::Name(hash)).await
+    }
+
+    async fn store_id(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        Ok(self.shop_of(&client)?.id.clone())
+    }
+
+    async fn store_hash(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        Ok(self.shop_of(&client)?.name.clone())
+    }
+
+    async fn request(
+        &mut self,
+        client: Resource<ClientShop>,
+        api: wit::bigcommerce::Api,
+        method: String,
+        path: String,
+        options: String,
+    ) -> Reply<String> {
+        let call = bigcommerce_call(api, &method, path, json("options", options)?);
+        self.call(&client, call).await
+    }
+
+    async fn pages(
+        &mut self,
+        client: Resource<ClientShop>,
+        api: wit::bigcommerce::Api,
+        path: String,
+        options: String,
+    ) -> Reply<Resource<Pager>> {
+        let call = bigcommerce_call(api, "GET", path, json("options", options)?);
+        State::pages(self, &client, PlatformList { call, connection: None })
+    }
+
+    async fn budget(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
+        self.budget_of(&client)
+    }
+
+    async fn credentials(&mut self, client: Resource<ClientShop>) -> Reply<String> {
+        self.credentials_of(&client)
+    }
+
+    async fn drop(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<()> {
+        self.table.delete(client)?;
+        Ok(())
+    }
+}
+
+impl wit::bigcommerce::HostPager for State {
+    async fn next(&mut self, pager: Resource<Pager>) -> Reply<Option<String>> {
+        State::next(self, &pager).await
+    }
+
+    async fn drop(&mut self, pager: Resource<Pager>) -> wasmtime::Result<()> {
+        self.table.delete(pager)?;
+        Ok(())
+    }
+}

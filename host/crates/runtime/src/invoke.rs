@@ -1,0 +1,256 @@
+//! One call of a plugin: a fresh store, a fresh instance, one exported function, and everything dropped afterwards.
+
+use std::time::{Duration, Instant};
+
+use tradewind_model::{ActionError, ActiveRecord, Description, Json};
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use crate::failure::{Failure, Frames, panic_message};
+use crate::gate::Permit;
+use crate::host::State;
+use crate::host::handles::{Registrar, TheInvocation};
+use crate::limits::{Limit, LimitExceeded, Limits, TICK};
+use crate::meter::{Meter, Usage};
+use crate::runtime::Plugin;
+use crate::session::{Level, LogEntry, Session};
+use crate::wasi::Wasi;
+
+/// Which of the contract's two calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the change is committed.
+    Run,
+    /// After it.
+    Success,
+}
+
+/// Everything that one call is told.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The action's name.
+    pub action: String,
+    /// Which call.
+    pub phase: Phase,
+    /// The caller's parameters, a JSON object.
+    pub params: Json,
+    /// Why it runs, as the contract's `invocation.trigger` documents it.
+    pub trigger: Json,
+    /// Who is calling.
+    pub caller: Option<Json>,
+    /// The current shop.
+    pub shop: Option<Json>,
+    /// The record, incoming fields applied.
+    pub record: Option<ActiveRecord>,
+    /// What `run` returned, for `success`.
+    pub run_result: Option<Json>,
+    /// Equal for every attempt of this phase.
+    pub idempotency_key: String,
+    /// From 1.
+    pub attempt: u32,
+    /// How many of our own writes stand between this and an outside cause.
+    pub depth: u32,
+    /// What an earlier attempt's checkpoint stored.
+    pub checkpoint_state: Option<Json>,
+    /// The time since 1970 that the guest's wall clock begins at.
+    pub now: Duration,
+    /// Decides every random byte that the guest sees.
+    pub seed: u64,
+}
+
+impl Invocation {
+    /// A call without record, parameters or history. The time and the seed come from the caller.
+    pub fn new(action: &str, phase: Phase, now: Duration, seed: u64) -> Self {
+        Self {
+            action: action.to_owned(),
+            phase,
+            params: Json::object([]),
+            trigger: Json::object([]),
+            caller: None,
+            shop: None,
+            record: None,
+            run_result: None,
+            idempotency_key: String::new(),
+            attempt: 1,
+            depth: 0,
+            checkpoint_state: None,
+            now,
+            seed,
+        }
+    }
+}
+
+/// How a call ended.
+pub struct Outcome {
+    /// What `run` returned, `null` after `success`; or why there is no result.
+    pub result: Result<Json, Failure>,
+    /// The record as the plugin left it. To be thrown away when `result` is a failure.
+    pub record: Option<ActiveRecord>,
+    /// The session, with whatever it buffered. To be thrown away when `result` is a failure.
+    pub session: Box<dyn Session>,
+    /// What the call used.
+    pub usage: Usage,
+}
+
+/// How long after the deadline a host call is given up. Two ticks: guest code that is running ends by itself within one,
+/// with a backtrace.
+const GIVE_UP_AFTER: Duration = TICK.saturating_mul(2);
+
+pub(crate) async fn call(
+    plugin: &Plugin,
+    limits: Limits,
+    invocation: Invocation,
+    session: Box<dyn Session>,
+    permit: Permit,
+) -> Outcome {
+    let (action, phase) = (invocation.action.clone(), invocation.phase);
+    let result_bytes_max = limits.result_bytes_max;
+    let mut store = store(plugin, limits, invocation, session, permit);
+    let ended = guarded(&mut store, async |store| {
+        let guest = plugin.pre.instantiate_async(&mut *store).await?;
+        let handle = store.data_mut().table.push(TheInvocation)?;
+        let call = Resource::new_borrow(handle.rep());
+        match phase {
+            Phase::Run => guest.call_run(&mut *store, &action, call).await,
+            Phase::Success => {
+                guest.call_success(&mut *store, &action, call).await.map(|ended| ended.map(|()| String::new()))
+            }
+        }
+    })
+    .await;
+    let result = match ended {
+        Ok(Ok(_)) if phase == Phase::Success => Ok(Json::null()),
+        Ok(Ok(text)) if text.len() as u64 > result_bytes_max => {
+            let exceeded = LimitExceeded { limit: Limit::ResultBytes, max: result_bytes_max };
+            Err(Failure::Limit { exceeded, backtrace: Frames::default(), stderr: store.data().wasi.output.stderr() })
+        }
+        Ok(Ok(text)) => Json::parse(text).map_err(|error| Failure::InvalidResult { reason: error.reason }),
+        Ok(Err(error)) => Err(Failure::Returned(ActionError::from(error))),
+        Err(failure) => Err(failure),
+    };
+    let usage = usage(&store);
+    let mut state = store.into_data();
+    drain_output(&mut state, true);
+    Outcome { result, record: state.invocation.record, session: state.session, usage }
+}
+
+/// Asks a plugin what it offers. The problems are those of single registrations.
+pub(crate) async fn describe(
+    plugin: &Plugin,
+    limits: Limits,
+    invocation: Invocation,
+    session: Box<dyn Session>,
+    permit: Permit,
+) -> Result<(Description, Vec<String>), Failure> {
+    let mut store = store(plugin, limits, invocation, session, permit);
+    guarded(&mut store, async |store| {
+        let guest = plugin.pre.instantiate_async(&mut *store).await?;
+        let handle = store.data_mut().table.push(Registrar)?;
+        guest.call_describe(&mut *store, Resource::new_borrow(handle.rep())).await
+    })
+    .await?;
+    let state = store.into_data();
+    Ok((state.registration, state.registration_problems))
+}
+
+fn store(
+    plugin: &Plugin,
+    limits: Limits,
+    invocation: Invocation,
+    session: Box<dyn Session>,
+    permit: Permit,
+) -> Store<State> {
+    let started = Instant::now();
+    let wasi = Wasi::new(invocation.now, started, invocation.seed, limits.log_bytes_max);
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
+    let call_bytes_max = usize::try_from(limits.call_bytes_max).unwrap_or(usize::MAX);
+    let meter = Meter::new(limits, started, wasi.output.clone(), permit);
+    let state = State {
+        session,
+        invocation,
+        registration: Description::default(),
+        registration_problems: Vec::new(),
+        grants: plugin.grants.clone(),
+        table,
+        wasi,
+        meter,
+    };
+    let mut store = Store::new(plugin.pre.engine(), state);
+    store.limiter(|state| &mut state.meter);
+    store.set_hostcall_fuel(call_bytes_max);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut context| {
+        context.data_mut().meter.tick()?;
+        // Others on this thread get their turn at each tick.
+        Ok(UpdateDeadline::Yield(1))
+    });
+    if plugin.counts_instructions {
+        // The counter runs down from the most it can hold.
+        drop(store.set_fuel(u64::MAX));
+    }
+    store
+}
+
+/// Runs guest code under the wall-clock deadline and says in our words how it failed.
+async fn guarded<T>(
+    store: &mut Store<State>,
+    call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+) -> Result<T, Failure> {
+    let deadline = store.data().meter.remaining() + GIVE_UP_AFTER;
+    match tokio::time::timeout(deadline, call(store)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(failure(&error, store.data())),
+        Err(_elapsed) => Err(Failure::Limit {
+            exceeded: store.data().meter.exceeded(Limit::WallMs),
+            backtrace: Frames::default(),
+            stderr: store.data().wasi.output.stderr(),
+        }),
+    }
+}
+
+fn failure(error: &wasmtime::Error, state: &State) -> Failure {
+    let stderr = state.wasi.output.stderr();
+    let backtrace = backtrace(error);
+    let limit = |exceeded| Failure::Limit { exceeded, backtrace: backtrace.clone(), stderr: stderr.clone() };
+    if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
+        return limit(*exceeded);
+    }
+    let root = error.root_cause().to_string();
+    // The sandbox's own error for this has no public type; its first words are stable enough for a test to hold us to.
+    if root.starts_with("too much data is being copied") {
+        return limit(state.meter.exceeded(Limit::CallBytes));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => limit(state.meter.exceeded(Limit::StackBytes)),
+        None if backtrace.0.is_empty() => Failure::Host(format!("{error:#}")),
+        _ => Failure::Trap { message: root, panic: panic_message(&stderr), backtrace, stderr },
+    }
+}
+
+fn backtrace(error: &wasmtime::Error) -> Frames {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Frames::default() };
+    let frames = trace.frames().iter().map(|frame| {
+        let module = frame.module().name().unwrap_or("<module>");
+        match frame.func_name() {
+            // The alternate form leaves out the hash that ends a mangled name.
+            Some(name) => format!("{module}: {:#}", rustc_demangle::demangle(name)),
+            None => format!("{module}: function {}", frame.func_index()),
+        }
+    });
+    Frames(frames.collect())
+}
+
+fn usage(store: &Store<State>) -> Usage {
+    let mut usage = store.data().meter.usage();
+    usage.instructions = store.get_fuel().ok().map(|left| u64::MAX - left);
+    usage
+}
+
+/// Hands what the guest wrote to the standard streams to the log.
+pub(crate) fn drain_output(state: &mut State, all: bool) {
+    for (error, line) in state.wasi.output.take_lines(all) {
+        let level = if error { Level::Warn } else { Level::Info };
+        state.session.log(LogEntry { level, message: line, fields: Json::null() });
+    }
+}

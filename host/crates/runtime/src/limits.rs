@@ -1,0 +1,175 @@
+//! Every bound on a plugin: its name, its unit, its default and the reason for it.
+//!
+//! To add a limit, add a field with its reason, a variant in [`Limit`], and a hostile plugin that runs into it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The bounds of one invocation. Each is enforced for every call, whoever wrote the plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Milliseconds of wall-clock time, waiting included. Ten seconds: long enough for a handful of platform calls that
+    /// wait for a rate budget, short enough that a stuck call does not hold its record's queue.
+    pub wall_ms_max: u64,
+    /// Milliseconds of running guest code, counted in ticks of [`TICK`]. Two seconds: a thousand times what a webhook's
+    /// action needs, so only a loop gets there.
+    pub cpu_ms_max: u64,
+    /// Bytes of all linear memories together. 128 MiB: a Python component begins with about 30 and needs room to work.
+    pub memory_bytes_max: u64,
+    /// Elements of all tables together. 200,000: a Python component fills some 30,000 function slots.
+    pub table_elements_max: u64,
+    /// Core instances of one component. 100: a Python component has 38, one for each dynamic library.
+    pub core_instances_max: u64,
+    /// Linear memories of one component. 10: toolchains make one or two.
+    pub memories_max: u64,
+    /// Tables of one component. 50: toolchains make one to a few.
+    pub tables_max: u64,
+    /// Handles that a plugin may hold at once. 1,000: a plugin works on a few records at a time.
+    pub resources_max: u64,
+    /// Calls into the host. 100,000: reading every field of a thousand records one at a time.
+    pub host_calls_max: u64,
+    /// Reads of stored records. 1,000: more belongs in a query or in a job of its own.
+    pub reads_max: u64,
+    /// Writes of records. 1,000: what one transaction should carry.
+    pub writes_max: u64,
+    /// Jobs enqueued. 1,000, as for writes.
+    pub jobs_max: u64,
+    /// Calls to platforms. 100: at two a second nobody waits longer than a minute for one shop's budget.
+    pub platform_calls_max: u64,
+    /// Bytes that one call may hand to the host. 16 MiB: the largest webhook that we accept, with room.
+    pub call_bytes_max: u64,
+    /// Bytes of log entries, standard output and standard error. 256 KiB: a long debug session, not a flood.
+    pub log_bytes_max: u64,
+    /// Bytes of the result that `run` returns. 1 MiB: it is stored with the job.
+    pub result_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall_ms_max: 10_000,
+            cpu_ms_max: 2_000,
+            memory_bytes_max: 128 << 20,
+            table_elements_max: 200_000,
+            core_instances_max: 100,
+            memories_max: 10,
+            tables_max: 50,
+            resources_max: 1_000,
+            host_calls_max: 100_000,
+            reads_max: 1_000,
+            writes_max: 1_000,
+            jobs_max: 1_000,
+            platform_calls_max: 100,
+            call_bytes_max: 16 << 20,
+            log_bytes_max: 256 << 10,
+            result_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// How often running guest code can be interrupted. 5 ms: a deadline is at most that late, a neighbour waits at most that
+/// long for its turn, and a waking ticker costs less than a thousandth of a core.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// Bytes of stack for guest code, for all plugins alike because it is a property of the engine. 512 KiB: deep recursion
+/// in JavaScript needs most of it, endless recursion ends in a millisecond.
+pub const STACK_BYTES_MAX: u64 = 512 << 10;
+
+/// Bytes of a component file. 64 MiB: Python's is 18, JavaScript's 12; it bounds compile time and memory.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// A limit's identity. The names are part of error messages and of the configuration: never rename one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is documented at the field or constant of the same name")]
+pub enum Limit {
+    WallMs,
+    CpuMs,
+    MemoryBytes,
+    TableElements,
+    CoreInstances,
+    Memories,
+    Tables,
+    Resources,
+    HostCalls,
+    Reads,
+    Writes,
+    Jobs,
+    PlatformCalls,
+    CallBytes,
+    LogBytes,
+    ResultBytes,
+    StackBytes,
+    ComponentBytes,
+    /// The memory of all sandboxes of the host together, see [`RuntimeConfig`](crate::RuntimeConfig).
+    SandboxBytes,
+}
+
+impl Limit {
+    /// The name in configuration and messages, with its unit last.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WallMs => "wall_ms_max",
+            Self::CpuMs => "cpu_ms_max",
+            Self::MemoryBytes => "memory_bytes_max",
+            Self::TableElements => "table_elements_max",
+            Self::CoreInstances => "core_instances_max",
+            Self::Memories => "memories_max",
+            Self::Tables => "tables_max",
+            Self::Resources => "resources_max",
+            Self::HostCalls => "host_calls_max",
+            Self::Reads => "reads_max",
+            Self::Writes => "writes_max",
+            Self::Jobs => "jobs_max",
+            Self::PlatformCalls => "platform_calls_max",
+            Self::CallBytes => "call_bytes_max",
+            Self::LogBytes => "log_bytes_max",
+            Self::ResultBytes => "result_bytes_max",
+            Self::StackBytes => "stack_bytes_max",
+            Self::ComponentBytes => "component_bytes_max",
+            Self::SandboxBytes => "sandbox_bytes_max",
+        }
+    }
+
+    /// What the plugin's developer can do about it.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::WallMs => "do less in one call, or move long work into a job",
+            Self::CpuMs => "look for a loop that does not end; the backtrace shows where it was",
+            Self::MemoryBytes => "work on smaller pieces, or ask the operator to raise it",
+            Self::TableElements => "a table that grows at run time is unusual: check the toolchain",
+            Self::CoreInstances | Self::Memories | Self::Tables => {
+                "build one component from one program instead of linking many modules"
+            }
+            Self::Resources => "drop records, pages and clients when you are done with them",
+            Self::HostCalls => "read several fields with one `get-many`, several records with one query",
+            Self::Reads => "read several records with one query",
+            Self::Writes => "split the work into several jobs",
+            Self::Jobs => "enqueue one job that enqueues the next ones",
+            Self::PlatformCalls => "use a bulk call of the platform, or enqueue calls with `queue.enqueue-call`",
+            Self::CallBytes => "pass smaller pieces",
+            Self::LogBytes => "log less; bodies and whole records do not belong in a log",
+            Self::ResultBytes => "return an id and keep the data in a record",
+            Self::StackBytes => "look for a recursion that does not end; the backtrace shows it",
+            Self::ComponentBytes => "strip debug information, and leave out what the plugin does not use",
+            Self::SandboxBytes => "the host is full: it is tried again; the operator can raise it",
+        }
+    }
+}
+
+/// A plugin ran into one of its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitExceeded {
+    /// Which.
+    pub limit: Limit,
+    /// Its value, in the unit that its name ends with.
+    pub max: u64,
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, max } = self;
+        write!(f, "limit `{}` of {max} exceeded; hint: {}", limit.name(), limit.hint())
+    }
+}
+
+impl std::error::Error for LimitExceeded {}

@@ -1,0 +1,183 @@
+//! Counts everything that one invocation uses, and ends it when a limit is reached.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::ResourceLimiter;
+
+use crate::gate::Permit;
+use crate::limits::{Limit, LimitExceeded, Limits, TICK};
+use crate::wasi::Output;
+
+/// What one invocation used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From entering the sandbox to leaving it.
+    pub wall: Duration,
+    /// Running guest code, in whole ticks of [`TICK`]: zero for most.
+    pub cpu: Duration,
+    /// The largest sum of all linear memories.
+    pub memory_peak_bytes: u64,
+    /// Calls into the host.
+    pub host_calls: u64,
+    /// Reads of stored records.
+    pub reads: u64,
+    /// Writes of records.
+    pub writes: u64,
+    /// Jobs enqueued.
+    pub jobs: u64,
+    /// Calls to platforms.
+    pub platform_calls: u64,
+    /// Bytes logged and written to the standard streams.
+    pub log_bytes: u64,
+    /// WebAssembly instructions, where the runtime was made to count them.
+    pub instructions: Option<u64>,
+}
+
+/// One invocation's account.
+pub(crate) struct Meter {
+    limits: Limits,
+    started: Instant,
+    ticks: u64,
+    memory_bytes: u64,
+    memory_peak_bytes: u64,
+    table_elements: u64,
+    host_calls: u64,
+    reads: u64,
+    writes: u64,
+    jobs: u64,
+    platform_calls: u64,
+    output: Output,
+    permit: Permit,
+}
+
+impl Meter {
+    pub(crate) fn new(limits: Limits, started: Instant, output: Output, permit: Permit) -> Self {
+        Self {
+            limits,
+            started,
+            ticks: 0,
+            memory_bytes: 0,
+            memory_peak_bytes: 0,
+            table_elements: 0,
+            host_calls: 0,
+            reads: 0,
+            writes: 0,
+            jobs: 0,
+            platform_calls: 0,
+            output,
+            permit,
+        }
+    }
+
+    /// The error for a limit that was reached.
+    pub(crate) fn exceeded(&self, limit: Limit) -> LimitExceeded {
+        let limits = &self.limits;
+        let max = match limit {
+            Limit::WallMs => limits.wall_ms_max,
+            Limit::CpuMs => limits.cpu_ms_max,
+            Limit::MemoryBytes => limits.memory_bytes_max,
+            Limit::TableElements => limits.table_elements_max,
+            Limit::CoreInstances => limits.core_instances_max,
+            Limit::Memories => limits.memories_max,
+            Limit::Tables => limits.tables_max,
+            Limit::Resources => limits.resources_max,
+            Limit::HostCalls => limits.host_calls_max,
+            Limit::Reads => limits.reads_max,
+            Limit::Writes => limits.writes_max,
+            Limit::Jobs => limits.jobs_max,
+            Limit::PlatformCalls => limits.platform_calls_max,
+            Limit::CallBytes => limits.call_bytes_max,
+            Limit::LogBytes => limits.log_bytes_max,
+            Limit::ResultBytes => limits.result_bytes_max,
+            Limit::StackBytes => crate::limits::STACK_BYTES_MAX,
+            Limit::ComponentBytes => crate::limits::COMPONENT_BYTES_MAX,
+            Limit::SandboxBytes => self.permit.bytes(),
+        };
+        LimitExceeded { limit, max }
+    }
+
+    /// Counts one of the things that are counted one by one.
+    pub(crate) fn count(&mut self, limit: Limit) -> Result<(), LimitExceeded> {
+        let (counter, max) = match limit {
+            Limit::HostCalls => (&mut self.host_calls, self.limits.host_calls_max),
+            Limit::Reads => (&mut self.reads, self.limits.reads_max),
+            Limit::Writes => (&mut self.writes, self.limits.writes_max),
+            Limit::Jobs => (&mut self.jobs, self.limits.jobs_max),
+            Limit::PlatformCalls => (&mut self.platform_calls, self.limits.platform_calls_max),
+            _ => unreachable!("`{}` is not counted one by one", limit.name()),
+        };
+        *counter += 1;
+        if *counter > max { Err(LimitExceeded { limit, max }) } else { Ok(()) }
+    }
+
+    /// Takes the bytes of a log entry.
+    pub(crate) fn log_bytes(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        self.output.spend(bytes)
+    }
+
+    /// Called once for each tick in which guest code was found running.
+    pub(crate) fn tick(&mut self) -> Result<(), LimitExceeded> {
+        self.ticks += 1;
+        if self.remaining().is_zero() {
+            return Err(self.exceeded(Limit::WallMs));
+        }
+        if self.cpu() > Duration::from_millis(self.limits.cpu_ms_max) {
+            return Err(self.exceeded(Limit::CpuMs));
+        }
+        Ok(())
+    }
+
+    /// Wall-clock time left.
+    pub(crate) fn remaining(&self) -> Duration {
+        Duration::from_millis(self.limits.wall_ms_max).saturating_sub(self.started.elapsed())
+    }
+
+    fn cpu(&self) -> Duration {
+        TICK.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            wall: self.started.elapsed(),
+            cpu: self.cpu(),
+            memory_peak_bytes: self.memory_peak_bytes,
+            host_calls: self.host_calls,
+            reads: self.reads,
+            writes: self.writes,
+            jobs: self.jobs,
+            platform_calls: self.platform_calls,
+            log_bytes: self.output.spent(),
+            instructions: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let after = self.memory_bytes.saturating_add((desired - current) as u64);
+        if after > self.limits.memory_bytes_max {
+            // An error instead of a refusal: a guest that is told "no" aborts with a message that helps nobody.
+            return Err(self.exceeded(Limit::MemoryBytes).into());
+        }
+        let uncovered = after.saturating_sub(self.permit.bytes());
+        if uncovered > 0 && !self.permit.grow(uncovered) {
+            return Err(self.exceeded(Limit::SandboxBytes).into());
+        }
+        self.memory_bytes = after;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(after);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let after = self.table_elements.saturating_add((desired - current) as u64);
+        if after > self.limits.table_elements_max {
+            return Err(self.exceeded(Limit::TableElements).into());
+        }
+        self.table_elements = after;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+}

@@ -1,0 +1,105 @@
+//! An engine and its pool of slots, sized by what the installed plugins need.
+//!
+//! The pool reserves address space for its slots when it is made and cannot grow. So a component that needs more than
+//! the present pool offers gets a new pool with the larger needs; plugins stay on the pool that they were installed in,
+//! and the machine code is the same for all pools.
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::check::Needs;
+use crate::limits::STACK_BYTES_MAX;
+use crate::runtime::RuntimeConfig;
+
+/// How much of each slot stays in memory when it is given back, and how the rest is cleaned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Bytes of each linear memory that are reset by hand instead of being given back to the kernel: they cost no page
+    /// fault the next time. See `docs/architecture.md` for the measurements behind the default.
+    pub memory_keep_resident_bytes: usize,
+    /// The same for tables.
+    pub table_keep_resident_bytes: usize,
+    /// The same for the stacks of running guests.
+    pub stack_keep_resident_bytes: usize,
+    /// Resets only the pages that were written, by asking the kernel which they are (Linux 6.7), where that works.
+    pub scan_dirty_pages: bool,
+    /// How many slots stay warm when nobody uses them. Bounds idle memory.
+    pub warm_slots: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            memory_keep_resident_bytes: 128 << 10,
+            table_keep_resident_bytes: 16 << 10,
+            stack_keep_resident_bytes: 64 << 10,
+            scan_dirty_pages: true,
+            warm_slots: 100,
+        }
+    }
+}
+
+pub(crate) struct Pool {
+    pub(crate) engine: Engine,
+    /// What one slot offers; none when nothing is pooled.
+    pub(crate) needs: Option<Needs>,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &RuntimeConfig, needs: Needs) -> wasmtime::Result<Self> {
+        let mut engine = base(config);
+        if !config.pooled {
+            engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            return Ok(Self { engine: Engine::new(&engine)?, needs: None });
+        }
+        engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(config, needs)));
+        Ok(Self { engine: Engine::new(&engine)?, needs: Some(needs) })
+    }
+
+    /// Whether a component with these needs fits.
+    pub(crate) fn offers(&self, needs: Needs) -> bool {
+        self.needs.is_none_or(|offered| offered.max(needs) == offered)
+    }
+}
+
+fn base(config: &RuntimeConfig) -> Config {
+    let mut engine = Config::new();
+    engine
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .consume_fuel(config.count_instructions)
+        .max_wasm_stack(usize::try_from(STACK_BYTES_MAX).unwrap_or(usize::MAX))
+        // A backtrace with names needs no debug information; line numbers would need all of it.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // No plugin runs concurrently with itself, and the store is cheaper without the machinery for it.
+        .concurrency_support(false);
+    engine
+}
+
+fn pooling(config: &RuntimeConfig, needs: Needs) -> PoolingAllocationConfig {
+    let slots = config.slots;
+    let total = |each: u64| slots.saturating_mul(u32::try_from(each).unwrap_or(u32::MAX));
+    let each = |each: u64| u32::try_from(each).unwrap_or(u32::MAX);
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let tuning = &config.tuning;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(total(needs.core_instances))
+        .total_memories(total(needs.memories))
+        .total_tables(total(needs.tables))
+        .total_stacks(slots)
+        .max_core_instances_per_component(each(needs.core_instances))
+        .max_memories_per_component(each(needs.memories))
+        .max_tables_per_component(each(needs.tables))
+        .max_memories_per_module(each(needs.memories))
+        .max_tables_per_module(each(needs.tables))
+        .max_memory_size(bytes(config.limits.memory_bytes_max))
+        .table_elements(bytes(config.limits.table_elements_max))
+        .linear_memory_keep_resident(tuning.memory_keep_resident_bytes)
+        .table_keep_resident(tuning.table_keep_resident_bytes)
+        .async_stack_keep_resident(tuning.stack_keep_resident_bytes)
+        .max_unused_warm_slots(tuning.warm_slots)
+        .pagemap_scan(if tuning.scan_dirty_pages { Enabled::Auto } else { Enabled::No });
+    pool
+}

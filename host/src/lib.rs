@@ -1,0 +1,1 @@
+//! Tradewind: runs WebAssembly action plugins for commerce platforms.

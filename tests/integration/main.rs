@@ -1,0 +1,1 @@
+//! One binary for all integration tests: linking the engine takes longer than running them.

@@ -1,0 +1,2 @@
+//! Placeholder until the runs are written.
+fn main() {}

@@ -1,0 +1,34 @@
+//! What the integration tests, the benchmarks and the fault runs share: where the built plugins are, and how to call one.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the built plugins: `<target>/plugins`, seen from the program that asks.
+///
+/// Fails with the command that builds them.
+pub fn plugins_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let found = program
+        .ancestors()
+        .map(|folder| folder.join("plugins"))
+        .find(|folder| folder.join("product-tagger.wasm").exists());
+    found.ok_or_else(|| {
+        anyhow::anyhow!("no built plugins beside `{}`; hint: run `cargo xtask plugins`", program.display())
+    })
+}
+
+/// A built plugin's bytes.
+pub fn plugin(name: &str) -> anyhow::Result<Vec<u8>> {
+    let path = plugins_folder()?.join(format!("{name}.wasm"));
+    std::fs::read(&path)
+        .map_err(|error| anyhow::anyhow!("cannot read `{}`: {error}; hint: run `cargo xtask plugins`", path.display()))
+}
+
+/// The folder of compiled artifacts that tests and benchmarks share, so that a component is compiled once.
+pub fn artifacts_folder() -> anyhow::Result<PathBuf> {
+    Ok(plugins_folder()?.with_file_name("artifacts"))
+}
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}

@@ -1,0 +1,47 @@
+//! What must hold before a change is good: formatting, lints, documentation, tests. The same at a desk and in CI.
+
+use std::process::Command;
+
+use anyhow::{Result, anyhow};
+
+use crate::command;
+use crate::project::Project;
+use crate::setup::{self, Extent};
+use crate::steps::{Outcome, step};
+
+/// Sets up and runs all checks, up to the first that fails.
+pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()> {
+    if quick {
+        setup::run(project, Extent { postgres: false, ..Extent::ALL })?;
+    } else {
+        setup::run(project, Extent::ALL)?;
+        check("formatting", project.cargo(["fmt", "--all", "--check"]))?;
+        check("lints", project.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        let mut documentation = project.cargo(["doc", "--workspace", "--no-deps"]);
+        documentation.env("RUSTDOCFLAGS", "-D warnings");
+        check("documentation", documentation)?;
+    }
+    let mut tests = project.cargo(["test", "--workspace"]);
+    if !args.is_empty() {
+        tests.arg("--").args(args);
+    }
+    check("tests", tests)
+}
+
+/// Sets up and runs the long fault tests.
+pub(crate) fn faults(project: &Project, seconds: u64) -> Result<()> {
+    setup::run(project, Extent::ALL)?;
+    let mut faults = project.cargo(["run", "--release", "-p", "tradewind-tests", "--bin", "faults", "--"]);
+    faults.arg("--seconds").arg(seconds.to_string());
+    check("faults", faults)
+}
+
+fn check(name: &str, mut command: Command) -> Result<()> {
+    let line = command::line(&command);
+    step("test", name, |step| {
+        step.says(&line);
+        command::show(&mut command).map_err(|error| anyhow!("{error:#}\nhint: to run this step again: {line}"))?;
+        Ok(Outcome::Done)
+    })?;
+    Ok(())
+}
