@@ -20,8 +20,7 @@ const RUN: [&str; 6] = [
 /// Builds the Rust plugins and runs one.
 pub(crate) fn run(project: &Project) -> Result<()> {
     setup::run(project, Extent::LEAST)?;
-    let mut host =
-        project.cargo(["run", ""-p", "tradewind-host", "--bin", "tradewind", "--", "plugin", "run"]);
+    let mut host = project.cargo(["run", "-p", "tradewind-host", "--bin", "tradewind", "--", "plugin", "run"]);
     host.arg(project.plugins_folder().join(PLUGIN)).args(RUN);
     println!("dev: {}", command::line(&host));
     command::show(&mut host)
