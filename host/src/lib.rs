@@ -1,1 +1,5 @@
 //! Tradewind: runs WebAssembly action plugins for commerce platforms.
+//!
+//! The layers and what each may know are in `docs/architecture.md`.
+
+pub mod cli;

@@ -1,2 +1,7 @@
 //! The `tradewind` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tradewind_host::cli::main()
+}

@@ -1,1 +1,18 @@
-//! One binary for all integration tests: linking the engine takes longer than running them.
+//! The product seen from outside, in one program.
+//!
+//! A module for each idea. To add one: data first, one function that checks a case, and nothing that sleeps.
+
+// The `json!` of a whole answer nests deeper than the usual.
+#![recursion_limit = "256"]
+
+mod cache;
+mod check;
+mod cli;
+mod codes;
+mod conformance;
+mod contract;
+mod contract_platforms;
+mod hostile;
+mod neighbours;
+mod odd_components;
+mod tidy;

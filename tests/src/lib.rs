@@ -1,6 +1,11 @@
 //! What the integration tests, the benchmarks and the fault runs share: where the built plugins are, and how to call one.
 
+pub mod components;
+mod fixture;
+
 use std::path::{Path, PathBuf};
+
+pub use fixture::{Fixture, NOW, SEED, install, installed, runtime};
 
 /// The folder of the built plugins: `<target>/plugins`, seen from the program that asks.
 ///

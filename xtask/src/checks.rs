@@ -21,6 +21,8 @@ pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()
         documentation.env("RUSTDOCFLAGS", "-D warnings");
         check("documentation", documentation)?;
     }
+    // The tests start the program itself, which `cargo test` does not build.
+    check("program", project.cargo(["build", "-p", "tradewind-host"]))?;
     let mut tests = project.cargo(["test", "--workspace"]);
     if !args.is_empty() {
         tests.arg("--").args(args);

@@ -2,7 +2,8 @@
 //! cannot be had, and built again only when something that goes into them has changed.
 //!
 //! To add a language: a [`GuestLanguage`] here, a line in `setup`, and a script `build.sh SRC_DIR OUT.wasm` in its SDK,
-//! which exits with 3 when its tool is missing and cannot be installed.
+//! which exits with 3 when its tool is missing and cannot be installed. To add an engine that runs a language: one more
+//! [`Engine`], whose name the script takes as its last argument.
 
 use std::fs;
 use std::path::Path;
@@ -37,26 +38,56 @@ pub(crate) struct GuestLanguage {
     entry: &'static str,
     /// The script that builds one, in the folder of its SDK.
     script: &'static str,
+    /// What every plugin is built for, each into a component of its own.
+    engines: &'static [Engine],
 }
 
-pub(crate) const JAVASCRIPT: GuestLanguage =
-    GuestLanguage { name: "JavaScript", entry: "plugin.js", script: "sdk/javascript/build.sh" };
+/// What runs a language inside a component.
+struct Engine {
+    /// The last argument of the script; none when there is nothing to choose from.
+    arg: Option<&'static str>,
+    /// What the names of its components end with.
+    suffix: &'static str,
+}
 
-pub(crate) const PYTHON: GuestLanguage =
-    GuestLanguage { name: "Python", entry: "plugin.py", script: "sdk/python/build.sh" };
+pub(crate) const JAVASCRIPT: GuestLanguage = GuestLanguage {
+    name: "JavaScript",
+    entry: "plugin.js",
+    script: "sdk/javascript/build.sh",
+    engines: &[
+        Engine { arg: Some("quickjs"), suffix: "" },
+        Engine { arg: Some("starlingmonkey"), suffix: "-starlingmonkey" },
+    ],
+};
+
+pub(crate) const PYTHON: GuestLanguage = GuestLanguage {
+    name: "Python",
+    entry: "plugin.py",
+    script: "sdk/python/build.sh",
+    engines: &[Engine { arg: None, suffix: "" }],
+};
 
 impl GuestLanguage {
-    /// Builds every plugin of this language, each in a step of its own.
+    /// Builds every plugin of this language for every engine, each in a step of its own.
     pub(crate) fn build_all(&self, project: &Project) -> Result<()> {
         for plugin in project.plugins_with(self.entry) {
-            let name = plugin.file_name().unwrap_or_default().to_string_lossy();
-            let title = format!("{} plugin `{name}`", self.name);
-            step("setup", &title, |step| self.build(project, &plugin, &name, step))?;
+            for engine in self.engines {
+                let name = plugin.file_name().unwrap_or_default().to_string_lossy() + engine.suffix;
+                let title = format!("{} plugin `{name}`", self.name);
+                step("setup", &title, |step| self.build(project, &plugin, engine, &name, step))?;
+            }
         }
         Ok(())
     }
 
-    fn build(&self, project: &Project, plugin: &Path, name: &str, step: &Step<'_>) -> Result<Outcome> {
+    fn build(
+        &self,
+        project: &Project,
+        plugin: &Path,
+        engine: &Engine,
+        name: &str,
+        step: &Step<'_>,
+    ) -> Result<Outcome> {
         let script = project.root.join(self.script);
         let sdk = script.parent().context("a script lies in a folder")?;
         if !script.is_file() {
@@ -73,7 +104,8 @@ impl GuestLanguage {
         remove_file(&component)?;
         folders::make(&project.plugins_folder())?;
         let mut build = Command::new("sh");
-        build.current_dir(&project.root).arg(&script).args([plugin, component.as_path()]).envs(NETWORK_BOUNDS);
+        build.current_dir(&project.root).arg(&script).args([plugin, component.as_path()]).args(engine.arg);
+        build.envs(NETWORK_BOUNDS);
         step.says(format_args!("building with `{}`", self.script));
         let ended = command::quote_to_end(&mut build, BUILD_LIMIT)?;
         if ended.status.code() == Some(TOOL_MISSING) {

@@ -60,14 +60,14 @@ mod guest {
             const _: () = {
                 use $crate::__private::bindings;
                 impl bindings::Guest for TradewindExports {
-                    fn describe(registrar: &bindings::Registrar) {
-                        <$plugin as $crate::Plugin>::describe(&$crate::Registrar::from_host(registrar));
+                    fn describe(registrar: bindings::Registrar) {
+                        <$plugin as $crate::Plugin>::describe(&$crate::Registrar::from_host(&registrar));
                     }
-                    fn run(action: String, call: &bindings::Invocation) -> Result<String, bindings::Error> {
-                        Ok(<$plugin as $crate::Plugin>::run(&$crate::__private::RawCall::from_host(action, call))?)
+                    fn run(action: String, call: bindings::Invocation) -> Result<String, bindings::Error> {
+                        Ok(<$plugin as $crate::Plugin>::run(&$crate::__private::RawCall::from_host(action, &call))?)
                     }
-                    fn success(action: String, call: &bindings::Invocation) -> Result<(), bindings::Error> {
-                        Ok(<$plugin as $crate::Plugin>::success(&$crate::__private::RawCall::from_host(action, call))?)
+                    fn success(action: String, call: bindings::Invocation) -> Result<(), bindings::Error> {
+                        Ok(<$plugin as $crate::Plugin>::success(&$crate::__private::RawCall::from_host(action, &call))?)
                     }
                 }
             };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::record::{ActiveRecord, Baseline};
 
 /// Everything that `describe` registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,30 @@ pub struct Ask {
     pub detail: Json,
 }
 
+impl ActionDeclaration {
+    /// Whether the action wants to hear of this record's changes. When it does not, no sandbox is created.
+    pub fn is_interested(&self, record: &ActiveRecord) -> bool {
+        self.when_changed.is_empty()
+            || self.when_changed.iter().any(|field| record.changed(Some(field), Baseline::Loaded))
+    }
+
+    /// What is wrong with a caller's parameters, in words.
+    pub fn param_problems(&self, params: &Json) -> Vec<String> {
+        let Some(members) = params.members() else {
+            return vec!["the parameters are not a JSON object; hint: `{\"limit\": 5}`".to_owned()];
+        };
+        let missing = self.params.iter().filter(|(name, param)| param.required && params.member(name).is_none());
+        let missing = missing.map(|(name, _)| format!("parameter `{name}` is required"));
+        let unknown = members.iter().filter(|(name, _)| !self.params.contains_key(name));
+        let known = || self.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let unknown = unknown.map(|(name, _)| match self.params.is_empty() {
+            true => format!("`{name}` is not a parameter of `{}`, which takes none", self.name),
+            false => format!("`{name}` is not a parameter of `{}`; hint: it takes {}", self.name, known()),
+        });
+        missing.chain(unknown).collect()
+    }
+}
+
 /// Names that lead from the beginning, so that a typing error is found at install and not at the first call.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -131,6 +156,35 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interest_follows_the_declared_fields() {
+        let stored = Json::parse(r#"{"title":"Hat","body":"x"}"#).unwrap();
+        let mut record = ActiveRecord::load("shopify/product", "1", Some(&stored)).unwrap();
+        record.set("title", Json::parse("\"Cap\"").unwrap(), crate::Origin::External);
+        let wants = |fields: &[&str]| ActionDeclaration {
+            when_changed: fields.iter().map(|field| (*field).to_owned()).collect(),
+            ..ActionDeclaration::default()
+        };
+        assert!(wants(&[]).is_interested(&record));
+        assert!(wants(&["body", "title"]).is_interested(&record));
+        assert!(!wants(&["body"]).is_interested(&record));
+    }
+
+    #[test]
+    fn parameters_are_held_to_the_declaration() {
+        let param = |required| Param { schema: Json::parse("{}").unwrap(), required };
+        let params = [("limit".to_owned(), param(false)), ("shop".to_owned(), param(true))].into();
+        let action = ActionDeclaration { name: "a".to_owned(), params, ..ActionDeclaration::default() };
+        let check =
+            |text: &str, expected: &[&str]| assert_eq!(action.param_problems(&Json::parse(text).unwrap()), expected);
+        check(r#"{"shop":1}"#, &[]);
+        check(
+            r#"{"limit":1,"limits":2}"#,
+            &["parameter `shop` is required", "`limits` is not a parameter of `a`; hint: it takes `limit`, `shop`"],
+        );
+        check("[]", &["the parameters are not a JSON object; hint: `{\"limit\": 5}`"]);
+    }
 
     #[test]
     fn problems_are_all_reported_at_once() {

@@ -14,6 +14,10 @@ use serde_json::value::RawValue;
 /// How deep [`same`] looks before it calls two different texts different. `serde_json` itself stops parsing at 128.
 const COMPARE_DEPTH_MAX: u32 = 128;
 
+/// How many bytes [`same`] reads before it calls two different texts different: every level of nesting reads what is
+/// inside of it once more. 128 MiB: a fifth of a second, and 64 levels of a mebibyte on either side.
+const COMPARE_BYTES_MAX: usize = 128 << 20;
+
 /// Text that is known to be one JSON value, without white space around it.
 ///
 /// Cheap to clone. The fields of an object share the object's text.
@@ -194,19 +198,31 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 /// The last rule is what keeps `2024-05-01T10:00:00-04:00` from a webhook equal to `2024-05-01T14:00:00Z` from a query.
 /// Texts that are spelled alike are never parsed.
 pub fn same(a: &str, b: &str) -> bool {
-    same_to_depth(a, b, COMPARE_DEPTH_MAX)
+    same_within(a, b, &mut Bounds { depth: COMPARE_DEPTH_MAX, bytes: COMPARE_BYTES_MAX })
 }
 
-fn same_to_depth(a: &str, b: &str, depth: u32) -> bool {
+/// What is left of a comparison's bounds.
+struct Bounds {
+    depth: u32,
+    bytes: usize,
+}
+
+fn same_within(a: &str, b: &str, bounds: &mut Bounds) -> bool {
     if a == b {
         return true;
     }
+    let Some(bytes) = bounds.bytes.checked_sub(a.len() + b.len()) else { return false };
+    bounds.bytes = bytes;
     let (Some(&first_a), Some(&first_b)) = (a.as_bytes().first(), b.as_bytes().first()) else { return false };
     match (first_a, first_b) {
         (b'"', b'"') => same_string(a, b),
         (b'-' | b'0'..=b'9', b'-' | b'0'..=b'9') => Decimal::of(a) == Decimal::of(b),
-        (b'[', b'[') if depth > 0 => same_array(a, b, depth - 1),
-        (b'{', b'{') if depth > 0 => same_object(a, b, depth - 1),
+        (b'[', b'[') | (b'{', b'{') if bounds.depth > 0 => {
+            bounds.depth -= 1;
+            let same = if first_a == b'[' { same_array(a, b, bounds) } else { same_object(a, b, bounds) };
+            bounds.depth += 1;
+            same
+        }
         _ => false,
     }
 }
@@ -232,18 +248,18 @@ fn instant(text: &str) -> Option<jiff::Timestamp> {
     text.parse().ok()
 }
 
-fn same_array(a: &str, b: &str, depth: u32) -> bool {
+fn same_array(a: &str, b: &str, bounds: &mut Bounds) -> bool {
     let (Ok(a), Ok(b)) = (serde_json::from_str::<Vec<&RawValue>>(a), serde_json::from_str::<Vec<&RawValue>>(b)) else {
         return false;
     };
-    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| same_to_depth(a.get(), b.get(), depth))
+    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| same_within(a.get(), b.get(), bounds))
 }
 
-fn same_object(a: &str, b: &str, depth: u32) -> bool {
+fn same_object(a: &str, b: &str, bounds: &mut Bounds) -> bool {
     let (Ok(Members(a)), Ok(Members(b))) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
     let a: HashMap<&str, &RawValue> = a.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let b: HashMap<&str, &RawValue> = b.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_to_depth(a.get(), b.get(), depth)))
+    a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_within(a.get(), b.get(), bounds)))
 }
 
 /// A JSON number by value: `0.digits × 10^exponent`, without zeros on either side of the digits.
@@ -310,6 +326,15 @@ mod tests {
     fn deep_texts_do_not_overflow_the_stack() {
         let deep = |space: &str| format!("{}{space}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(!same(&deep(""), &deep(" ")));
+    }
+
+    #[test]
+    fn a_comparison_ends_before_it_has_read_a_large_text_at_every_level() {
+        let deep = |levels: usize, end: &str| {
+            format!("{}\"{}\",{end}{}", "[".repeat(levels), "x".repeat(1 << 20), "]".repeat(levels))
+        };
+        assert!(same(&deep(10, "1"), &deep(10, "1.0")));
+        assert!(!same(&deep(120, "1"), &deep(120, "1.0")));
     }
 
     #[test]

@@ -286,7 +286,8 @@ impl Reader {
             Payload::ComponentImportSection(imports) => {
                 for import in imports {
                     let import = import?;
-                    if outermost {
+                    // The world's own type imports only give names to types of the interfaces.
+                    if outermost && import.ty.kind() != ComponentExternalKind::Type {
                         self.inspection.imports.push(import.name.name.to_owned());
                     }
                     match import.ty.kind() {

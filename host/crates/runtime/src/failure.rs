@@ -111,18 +111,20 @@ impl fmt::Display for Frames {
 /// The words of a panic or an uncaught exception in what a guest wrote to standard error: the message of a Rust panic
 /// with its place, the last line of a Python traceback, the `Error: …` line of a JavaScript exception.
 pub(crate) fn panic_message(stderr: &str) -> Option<String> {
+    // First the exception: the runtime of a scripting language may itself panic because of it.
+    if let Some(at) = stderr.rfind("Traceback (most recent call last):") {
+        return stderr[at..].lines().skip(1).find(|line| !line.starts_with(' ')).map(str::to_owned);
+    }
+    let exception = |line: &&str| line.split_once(": ").is_some_and(|(kind, _)| kind.ends_with("Error"));
+    if let Some(line) = stderr.lines().find(exception) {
+        return Some(line.to_owned());
+    }
     if let Some(at) = stderr.find("panicked at ") {
         let (place, rest) = stderr[at + "panicked at ".len()..].split_once('\n')?;
         let message: Vec<_> = rest.lines().take_while(|line| !line.starts_with("note: ")).collect();
         return Some(format!("{} ({})", message.join("\n").trim(), place.trim_end_matches(':')));
     }
-    if let Some(at) = stderr.rfind("Traceback (most recent call last):") {
-        return stderr[at..].lines().skip(1).find(|line| !line.starts_with(' ')).map(str::to_owned);
-    }
-    stderr
-        .lines()
-        .find(|line| line.split_once(": ").is_some_and(|(kind, _)| kind.ends_with("Error")))
-        .map(str::to_owned)
+    None
 }
 
 #[cfg(test)]

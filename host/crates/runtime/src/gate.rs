@@ -98,16 +98,19 @@ impl Gate {
 
 impl State {
     /// Takes from the lines whoever fits, in turn. The first that does not fit stops it, so that a large plugin is not
-    /// overtaken for ever by small ones.
+    /// overtaken for ever by small ones. Who has gone away is taken out and admitted to nothing.
     fn admit(&mut self) -> Vec<Waiter> {
         let mut admitted = Vec::new();
         while self.slots_free > 0 {
             let Some(shop) = self.turns.front() else { break };
             let Some(line) = self.lines.get_mut(shop) else { break };
-            let Some(waiter) = line.pop_front_if(|waiter| waiter.bytes <= self.bytes_free) else { break };
-            self.slots_free -= 1;
-            self.bytes_free -= waiter.bytes;
-            admitted.push(waiter);
+            while line.pop_front_if(|waiter| waiter.admit.is_closed()).is_some() {}
+            if !line.is_empty() {
+                let Some(waiter) = line.pop_front_if(|waiter| waiter.bytes <= self.bytes_free) else { break };
+                self.slots_free -= 1;
+                self.bytes_free -= waiter.bytes;
+                admitted.push(waiter);
+            }
             let last_of_line = line.is_empty();
             if let Some(shop) = self.turns.pop_front() {
                 if last_of_line {
@@ -122,6 +125,11 @@ impl State {
 }
 
 impl Permit {
+    /// What all permits together can cover.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.gate.lock().bytes_max
+    }
+
     /// How many bytes the permit covers.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

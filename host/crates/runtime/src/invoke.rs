@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tradewind_model::{ActionError, ActiveRecord, Description, Json};
-use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::failure::{Failure, Frames, panic_message};
@@ -108,8 +108,7 @@ pub(crate) async fn call(
     let mut store = store(plugin, limits, invocation, session, permit);
     let ended = guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
-        let handle = store.data_mut().table.push(TheInvocation)?;
-        let call = Resource::new_borrow(handle.rep());
+        let call = store.data_mut().table.push(TheInvocation)?;
         match phase {
             Phase::Run => guest.call_run(&mut *store, &action, call).await,
             Phase::Success => {
@@ -145,8 +144,8 @@ pub(crate) async fn describe(
     let mut store = store(plugin, limits, invocation, session, permit);
     guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
-        let handle = store.data_mut().table.push(Registrar)?;
-        guest.call_describe(&mut *store, Resource::new_borrow(handle.rep())).await
+        let registrar = store.data_mut().table.push(Registrar)?;
+        guest.call_describe(&mut *store, registrar).await
     })
     .await?;
     let state = store.into_data();
@@ -215,6 +214,10 @@ fn failure(error: &wasmtime::Error, state: &State) -> Failure {
     let limit = |exceeded| Failure::Limit { exceeded, backtrace: backtrace.clone(), stderr: stderr.clone() };
     if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
         return limit(*exceeded);
+    }
+    // WASI keeps its handles in the same table as we do, and does not know of our limits.
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return limit(state.meter.exceeded(Limit::Resources));
     }
     let root = error.root_cause().to_string();
     // The sandbox's own error for this has no public type; its first words are stable enough for a test to hold us to.

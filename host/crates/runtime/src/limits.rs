@@ -36,8 +36,11 @@ pub struct Limits {
     pub jobs_max: u64,
     /// Calls to platforms. 100: at two a second nobody waits longer than a minute for one shop's budget.
     pub platform_calls_max: u64,
-    /// Bytes that one call may hand to the host. 16 MiB: the largest webhook that we accept, with room.
+    /// Bytes that one call may hand to the host, or be answered. 16 MiB: the largest webhook that we accept, with room.
     pub call_bytes_max: u64,
+    /// Bytes that the host keeps on a plugin's behalf: field values, written records, jobs, registrations. 64 MiB: four of
+    /// the largest calls; a plugin's own memory ends at about the same.
+    pub kept_bytes_max: u64,
     /// Bytes of log entries, standard output and standard error. 256 KiB: a long debug session, not a flood.
     pub log_bytes_max: u64,
     /// Bytes of the result that `run` returns. 1 MiB: it is stored with the job.
@@ -61,6 +64,7 @@ impl Default for Limits {
             jobs_max: 1_000,
             platform_calls_max: 100,
             call_bytes_max: 16 << 20,
+            kept_bytes_max: 64 << 20,
             log_bytes_max: 256 << 10,
             result_bytes_max: 1 << 20,
         }
@@ -96,6 +100,7 @@ pub enum Limit {
     Jobs,
     PlatformCalls,
     CallBytes,
+    KeptBytes,
     LogBytes,
     ResultBytes,
     StackBytes,
@@ -122,6 +127,7 @@ impl Limit {
             Self::Jobs => "jobs_max",
             Self::PlatformCalls => "platform_calls_max",
             Self::CallBytes => "call_bytes_max",
+            Self::KeptBytes => "kept_bytes_max",
             Self::LogBytes => "log_bytes_max",
             Self::ResultBytes => "result_bytes_max",
             Self::StackBytes => "stack_bytes_max",
@@ -147,6 +153,7 @@ impl Limit {
             Self::Jobs => "enqueue one job that enqueues the next ones",
             Self::PlatformCalls => "use a bulk call of the platform, or enqueue calls with `queue.enqueue-call`",
             Self::CallBytes => "pass smaller pieces",
+            Self::KeptBytes => "split the work into several jobs, each with its own part of the data",
             Self::LogBytes => "log less; bodies and whole records do not belong in a log",
             Self::ResultBytes => "return an id and keep the data in a record",
             Self::StackBytes => "look for a recursion that does not end; the backtrace shows it",

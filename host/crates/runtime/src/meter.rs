@@ -46,6 +46,7 @@ pub(crate) struct Meter {
     writes: u64,
     jobs: u64,
     platform_calls: u64,
+    kept_bytes: u64,
     output: Output,
     permit: Permit,
 }
@@ -64,6 +65,7 @@ impl Meter {
             writes: 0,
             jobs: 0,
             platform_calls: 0,
+            kept_bytes: 0,
             output,
             permit,
         }
@@ -87,11 +89,12 @@ impl Meter {
             Limit::Jobs => limits.jobs_max,
             Limit::PlatformCalls => limits.platform_calls_max,
             Limit::CallBytes => limits.call_bytes_max,
+            Limit::KeptBytes => limits.kept_bytes_max,
             Limit::LogBytes => limits.log_bytes_max,
             Limit::ResultBytes => limits.result_bytes_max,
             Limit::StackBytes => crate::limits::STACK_BYTES_MAX,
             Limit::ComponentBytes => crate::limits::COMPONENT_BYTES_MAX,
-            Limit::SandboxBytes => self.permit.bytes(),
+            Limit::SandboxBytes => self.permit.bytes_max(),
         };
         LimitExceeded { limit, max }
     }
@@ -113,6 +116,17 @@ impl Meter {
     /// Takes the bytes of a log entry.
     pub(crate) fn log_bytes(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
         self.output.spend(bytes)
+    }
+
+    /// Takes bytes that the host will hold until the invocation ends.
+    pub(crate) fn keep_bytes(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes as u64);
+        if self.kept_bytes > self.limits.kept_bytes_max { Err(self.exceeded(Limit::KeptBytes)) } else { Ok(()) }
+    }
+
+    /// Holds an answer that is larger than its question to the bound of a call, before it is made.
+    pub(crate) fn answer_bytes(&self, bytes: usize) -> Result<(), LimitExceeded> {
+        if bytes as u64 > self.limits.call_bytes_max { Err(self.exceeded(Limit::CallBytes)) } else { Ok(()) }
     }
 
     /// Called once for each tick in which guest code was found running.

@@ -53,6 +53,9 @@ impl Pool {
             engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             return Ok(Self { engine: Engine::new(&engine)?, needs: None });
         }
+        // A core instance takes nothing until it is made, so every pool offers as many as the limit allows. That also
+        // covers the adapters between nested components, which only the compiler sees.
+        let needs = Needs { core_instances: config.limits.core_instances_max.max(needs.core_instances), ..needs };
         engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(config, needs)));
         Ok(Self { engine: Engine::new(&engine)?, needs: Some(needs) })
     }

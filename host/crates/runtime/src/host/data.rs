@@ -29,6 +29,17 @@ impl State {
     async fn write(&mut self, model: &str, write: Write, options: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Writes)?;
+        self.meter.keep_bytes(model.len())?;
+        match &write {
+            Write::Update { id, .. } | Write::Delete { id } => self.keep_texts([id])?,
+            Write::Converge { id, field, .. } => self.keep_texts([id, field])?,
+            Write::BulkDelete { ids: texts }
+            | Write::Upsert { on: texts, .. }
+            | Write::BulkUpsert { on: texts, .. } => {
+                self.keep_texts(texts)?;
+            }
+            Write::Create { .. } | Write::BulkCreate { .. } | Write::BulkUpdate { .. } => {}
+        }
         let written = self.session.write(model, write, json("options", options)?).await?;
         Ok(written.as_str().to_owned())
     }
@@ -73,15 +84,18 @@ impl guest::Host for State {
     }
 
     async fn create(&mut self, model: String, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::Create { values: json("values", values)? }, options).await
+        let write = Write::Create { values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn update(&mut self, model: String, id: String, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::Update { id, values: json("values", values)? }, options).await
+        let write = Write::Update { id, values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn upsert(&mut self, model: String, on: Vec<String>, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::Upsert { on, values: json("values", values)? }, options).await
+        let write = Write::Upsert { on, values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn delete(&mut self, model: String, id: String, options: String) -> Reply<()> {
@@ -96,19 +110,23 @@ impl guest::Host for State {
         values: String,
         options: String,
     ) -> Reply<String> {
-        self.write(&model, Write::Converge { id, field, values: json("values", values)? }, options).await
+        let write = Write::Converge { id, field, values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn bulk_create(&mut self, model: String, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::BulkCreate { values: json("values", values)? }, options).await
+        let write = Write::BulkCreate { values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn bulk_update(&mut self, model: String, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::BulkUpdate { values: json("values", values)? }, options).await
+        let write = Write::BulkUpdate { values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn bulk_upsert(&mut self, model: String, on: Vec<String>, values: String, options: String) -> Reply<String> {
-        self.write(&model, Write::BulkUpsert { on, values: json("values", values)? }, options).await
+        let write = Write::BulkUpsert { on, values: self.kept_json("values", values)? };
+        self.write(&model, write, options).await
     }
 
     async fn bulk_delete(&mut self, model: String, ids: Vec<String>, options: String) -> Reply<()> {

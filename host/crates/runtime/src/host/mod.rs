@@ -85,6 +85,18 @@ impl State {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Reads a JSON argument that stays with the host, and counts its bytes.
+    fn kept_json(&mut self, name: &str, text: String) -> Reply<Json> {
+        self.meter.keep_bytes(text.len())?;
+        json(name, text)
+    }
+
+    /// Counts the bytes of names and other texts that stay with the host.
+    fn keep_texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a String>) -> Result<(), LimitExceeded> {
+        let bytes = texts.into_iter().fold(0, |sum: usize, text| sum.saturating_add(text.len()));
+        self.meter.keep_bytes(bytes)
+    }
 }
 
 /// Reads a JSON argument and names it when it is not one.

@@ -140,7 +140,8 @@ impl wit::shopify::HostClient for State {
         path: String,
         query: String,
     ) -> Reply<Resource<Pager>> {
-        let options = json("query", query)?;
+        let options = self.kept_json("query", query)?;
+        self.keep_texts([&path])?;
         let call = PlatformCall::Rest { api: None, method: "GET".to_owned(), path, options, body: None };
         self.pages(&client, PlatformList { call, connection: None })
     }
@@ -152,7 +153,8 @@ impl wit::shopify::HostClient for State {
         variables: String,
         path: String,
     ) -> Reply<Resource<Pager>> {
-        let call = PlatformCall::Graphql { query, variables: json("variables", variables)? };
+        self.keep_texts([&query, &path])?;
+        let call = PlatformCall::Graphql { query, variables: self.kept_json("variables", variables)? };
         self.pages(&client, PlatformList { call, connection: Some(path) })
     }
 
@@ -235,7 +237,8 @@ impl wit::bigcommerce::HostClient for State {
         path: String,
         options: String,
     ) -> Reply<Resource<Pager>> {
-        let call = bigcommerce_call(api, "GET", path, json("options", options)?);
+        self.keep_texts([&path])?;
+        let call = bigcommerce_call(api, "GET", path, self.kept_json("options", options)?);
         State::pages(self, &client, PlatformList { call, connection: None })
     }
 
