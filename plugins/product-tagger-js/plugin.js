@@ -31,7 +31,7 @@ const tagProduct = {
     const { keywords: tags } = parse(call.runResult());
     if (tags.length === 0) return;
     const shopify = Client.current();
-    if (!shopify) throw new PluginError("shop-required", "`tag-product` needs a current Shopify shop");
+    if (!shopify) throw new PluginError("shop-required", "there is no current Shopify shop");
     const id = `gid://shopify/Product/${call.record().id()}`;
     shopify.graphql(ADD_TAGS, stringify({ id, tags }));
     log.info("product tagged", { tags: tags.length });

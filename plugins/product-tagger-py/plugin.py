@@ -37,7 +37,7 @@ class TagProduct(Action):
             return
         shopify = Client.current()
         if shopify is None:
-            raise PluginError("shop-required", "`tag-product` needs a current Shopify shop")
+            raise PluginError("shop-required", "there is no current Shopify shop")
         product = f"gid://shopify/Product/{call.record().id()}"
         shopify.graphql(ADD_TAGS, dumps({"id": product, "tags": tags}))
         log("info", "product tagged", tags=len(tags))

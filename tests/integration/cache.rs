@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tradewind_runtime::{ArtifactCache, Grants, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
-use tradewind_tests::{Fixture, NOW, SEED};
+use tradewind_tests::{Fixture, NOW, SEED, limits};
 
 fn runtime(folder: &Path) -> Runtime {
-    let config = RuntimeConfig { slots: 4, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { limits: limits(), slots: 4, ..RuntimeConfig::default() };
     Runtime::new(config, ArtifactCache::in_folder(folder).unwrap()).unwrap()
 }
 

@@ -79,7 +79,7 @@ async fn every_import_and_export_problem_at_once() {
     let expected = [
         "it imports `tradewind:plugin/data@2.0.0`, which this host does not offer; hint: this host speaks version 1 of the contract",
         "it imports `tradewind:plugin/telepathy@1.0.0`, which this host does not offer; hint: it is newer than this host: update the host",
-        "it imports `wasi:http/types@0.2.0`, which this host does not offer; hint: call platforms through the `shopify` and `bigcommerce` clients",
+        "it imports `wasi:http/types@0.2.0`, which this host does not offer; hint: call platforms through their clients, and others through `tradewind:plugin/http`",
         "it imports `wasi:clocks/wall-clock@0.3.0`, which this host does not offer; hint: build for WASI 0.2 (`wasm32-wasip2`)",
         "it imports `acme:magic/spells@1.0.0`, which this host does not offer; hint: a plugin can import WASI 0.2 and the interfaces of `tradewind:plugin`",
         "it imports `spells`, which this host does not offer; hint: a plugin can import WASI 0.2 and the interfaces of `tradewind:plugin`",

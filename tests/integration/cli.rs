@@ -106,7 +106,12 @@ fn every_end_has_its_exit_code_and_says_why() {
     check(tagger, &["--grant", "shop"], 2, &["there is no grant `shop`; hint: `data`"]);
     check(tagger, &["--grant", "none"], 3, &["imports `tradewind:plugin/shopify@1.0.0`", "hint: grant `shopify`"]);
     check("hostile", &["--action", "panic"], 4, &["the plugin panicked: ", "backtrace", "standard error"]);
-    check("hostile", &["--action", "endless-loop"], 5, &["limit `cpu_ms_max` of 2000 exceeded", "backtrace", "endless_loop"]);
+    check(
+        "hostile",
+        &["--action", "endless-loop"],
+        5,
+        &["limit `cpu_ms_max` of 2000 exceeded", "backtrace", "endless_loop"],
+    );
     check("hostile", &[], 2, &["which action? hint: `--action` with one of "]);
 }
 
@@ -117,7 +122,8 @@ fn bad_files_are_named_with_what_is_wrong() {
         let path = folder.path().join("bad.json");
         std::fs::write(&path, content).unwrap();
         let mut command = tradewind();
-        let output = command.args(["plugin", "run"]).arg(built("product-tagger")).arg(option).arg(&path).output().unwrap();
+        let output =
+            command.args(["plugin", "run"]).arg(built("product-tagger")).arg(option).arg(&path).output().unwrap();
         assert_eq!(code(&output), 2, "{option}");
         assert!(stderr(&output).contains(expected), "{option}: {}", stderr(&output));
     };
@@ -148,7 +154,10 @@ fn check_describes_a_component() {
     let output = tradewind().args(["plugin", "check", "--json"]).arg(built("product-tagger")).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["description"]["actions"][0]["whenChanged"], json!(["body"]));
-    assert_eq!(report["description"]["asks"][0], json!({"capability": "shopify", "detail": {"scopes": ["write_products"]}}));
+    assert_eq!(
+        report["description"]["asks"][0],
+        json!({"capability": "shopify", "detail": {"scopes": ["write_products"]}})
+    );
 }
 
 /// The README's way: new, build, run. The plugin's own tests run too.

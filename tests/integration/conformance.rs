@@ -8,7 +8,8 @@ use tradewind_runtime::{Failure, Plugin};
 use tradewind_tests::{Fixture, installed, plugin, repository};
 
 /// The Rust plugin is always built; the others only where their toolchains can be had.
-const PLUGINS: [&str; 3] = ["product-tagger", "product-tagger-js", "product-tagger-py"];
+const PLUGINS: [&str; 4] =
+    ["product-tagger", "product-tagger-js", "product-tagger-js-starlingmonkey", "product-tagger-py"];
 
 /// A product changes, and what `run` and then `success` make of it.
 #[derive(Deserialize)]
@@ -135,6 +136,11 @@ async fn rust() {
 #[tokio::test]
 async fn javascript() {
     check_all("product-tagger-js").await;
+}
+
+#[tokio::test]
+async fn javascript_by_its_other_engine() {
+    check_all("product-tagger-js-starlingmonkey").await;
 }
 
 #[tokio::test]

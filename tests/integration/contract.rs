@@ -133,7 +133,10 @@ async fn save_moves_the_persisted_baseline() {
     let expected = json!({"set": "done", "save": "done", "changed-loaded": true, "changed-persisted": false});
     assert_seen(&seen, &expected);
     let entries = journal.entries();
-    assert_eq!((entries.writes[0].kind, entries.writes[0].values.as_str()), ("save", r#"{"title":"CAP","price":11.50}"#));
+    assert_eq!(
+        (entries.writes[0].kind, entries.writes[0].values.as_str()),
+        ("save", r#"{"title":"CAP","price":11.50}"#)
+    );
 }
 
 #[tokio::test]
@@ -154,7 +157,7 @@ fn told() -> Fixture {
     fixture.invocation.trigger = json(r#"{"kind":"webhook","topic":"products/update"}"#);
     fixture.invocation.caller = Some(json(r#"{"id":"u1","roles":["admin"]}"#));
     fixture.invocation.shop = Some(json(r#"{"id":"1","platform":"shopify","domain":"hats.myshopify.com"}"#));
-    fixture.invocation.idempotency_key = "delivery-7".to_owned();
+    "delivery-7".clone_into(&mut fixture.invocation.idempotency_key);
     fixture.invocation.attempt = 2;
     fixture.invocation.depth = 3;
     fixture.invocation.checkpoint_state = Some(json(r#"{"page":2}"#));
@@ -226,6 +229,7 @@ async fn data() {
             "find-first-absent": not_found,
             "maybe-find-first": "none",
             "count": 3,
+            "count-all-shops": {"error": "not-granted"},
             "find-many": {
                 "records": [blue], "has-next": false, "has-previous": false, "end-cursor": null, "start-cursor": null,
             },
@@ -236,7 +240,7 @@ async fn data() {
             "run-action": {"error": "not-available"},
         }),
     );
-    assert_eq!((outcome.usage.reads, outcome.usage.writes), (13, 12));
+    assert_eq!((outcome.usage.reads, outcome.usage.writes), (14, 12));
 }
 
 #[tokio::test]

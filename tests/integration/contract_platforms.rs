@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tradewind_model::Json;
-use tradewind_runtime::session::{ClientShop, Level, NoSession, Platform};
+use tradewind_runtime::session::{Answer, ClientShop, HttpResponse, Level, LogEntry, NoSession, Platform, WhichShop};
 use tradewind_runtime::{Failure, Grants, Invocation, Phase, Session};
 use tradewind_tests::{Fixture, NOW, SEED, installed, plugin, repository, runtime};
 
@@ -23,7 +23,7 @@ async fn shopify() {
     let refused = json!({"error": "wrong-phase"});
     let expected = json!({
         "for-shop-id": "hats.myshopify.com",
-        "for-shop-id-absent": {"error": "not-found"},
+        "for-shop-id-absent": {"error": "not-granted"},
         "for-shop-domain": "hats.myshopify.com",
         "shop-id": "1",
         "shop-domain": "hats.myshopify.com",
@@ -54,7 +54,7 @@ async fn bigcommerce_stores() {
     let expected = json!({
         "for-store-id": "abc123",
         "for-store-hash": "abc123",
-        "for-store-hash-absent": {"error": "not-found"},
+        "for-store-hash-absent": {"error": "not-granted"},
         "store-id": "1",
         "store-hash": "abc123",
         "request": {},
@@ -75,14 +75,73 @@ async fn bigcommerce_stores() {
     assert_eq!(seen["current"], "none");
 }
 
-/// With the grant it is the session's turn to answer, and the one in memory has no tokens.
+/// Answers with a token whoever asks: only the grant stands between it and the plugin.
+struct Generous;
+
+#[async_trait::async_trait]
+impl Session for Generous {
+    fn log(&mut self, _: LogEntry) {}
+
+    async fn shop(&mut self, platform: Platform, _: WhichShop) -> Answer<Option<ClientShop>> {
+        Ok(Some(ClientShop { platform, id: "1".to_owned(), name: "generous".to_owned() }))
+    }
+
+    fn credentials(&mut self, _: &ClientShop) -> Answer<Json> {
+        Ok(Json::null())
+    }
+}
+
 #[tokio::test]
-async fn tokens_need_their_grant() {
-    let mut grants = Grants::usual();
-    assert!(grants.add("expose-token"));
-    let probe = runtime().install(plugin("contract-probe").unwrap(), grants, NOW, SEED).await.unwrap();
-    let outcome = Fixture::new("see-shopify").call(&probe).await;
-    assert_eq!(seen(&outcome)["credentials"], json!({"error": "not-granted"}));
+async fn tokens_and_other_shops_need_their_grants() {
+    let see = async |grants: Grants, session: Box<dyn Session>| {
+        let probe = runtime().install(plugin("contract-probe").unwrap(), grants, NOW, SEED).await.unwrap();
+        let invocation = Invocation::new("see-shopify", Phase::Run, NOW, SEED);
+        seen(&runtime().invoke(&probe, "generous", invocation, session).await)
+    };
+    let granted = |name: &str| {
+        let mut grants = Grants::usual();
+        assert!(grants.add(name));
+        grants
+    };
+    let refused = json!({"error": "not-granted"});
+    assert_eq!(see(Grants::usual(), Box::new(Generous)).await["credentials"], refused);
+    assert_eq!(see(granted("expose-token"), Box::new(Generous)).await["credentials"], json!(null));
+    let one_shop = Fixture::new("").session;
+    assert_eq!(see(Grants::usual(), Box::new(one_shop.clone())).await["for-shop-id-absent"], refused);
+    let absent = json!({"error": "not-found"});
+    assert_eq!(see(granted("all-shops"), Box::new(one_shop)).await["for-shop-id-absent"], absent);
+}
+
+#[tokio::test]
+async fn third_parties() {
+    let mut fixture = Fixture::new("");
+    let response = HttpResponse {
+        status: 418,
+        headers: vec![("Content-Type".to_owned(), "text/plain".to_owned())],
+        body: vec![b'o', b'k', 0xff],
+    };
+    fixture.session.responses.push_back(("api.example.com".to_owned(), response));
+    let journal = fixture.session.journal.clone();
+    let (seen, _) = see("see-http", fixture).await;
+    let expected = json!({
+        "send": {
+            "status": 418,
+            "header": "text/plain",
+            "header-absent": null,
+            "headers": [["Content-Type", "text/plain"]],
+            "body": [111, 107, 255],
+            "text": "ok\u{fffd}",
+        },
+        "send-write": {"error": "wrong-phase"},
+        "send-not-json": {"error": "invalid-json"},
+    });
+    assert_seen(&seen, &expected);
+    let requests = serde_json::to_value(&journal.entries().requests).unwrap();
+    let request = json!({
+        "method": "GET", "url": "https://api.example.com/rates", "headers": [["Accept", "text/plain"]],
+        "body": null, "options": {"timeoutMs": 500},
+    });
+    assert_eq!(requests, json!([request]));
 }
 
 #[tokio::test]
@@ -113,6 +172,8 @@ async fn surroundings() {
         (Level::Info, "raw", r#"{"raw":"not json"}"#),
         (Level::Info, "printed", "null"),
         (Level::Warn, "complained", "null"),
+        (Level::Info, "last", "null"),
+        (Level::Warn, "unfinished", "null"),
     ];
     assert_eq!(logs, expected);
 }
@@ -146,23 +207,22 @@ async fn registration() {
         "params": {"limit": {"schema": {"type": "integer"}, "required": true}},
         "options": {"api": true},
     });
-    assert_eq!(description["actions"][0], expected);
+    assert_eq!(description["actions"][1], expected);
     assert_eq!(description["asks"], json!([{"capability": "shopify", "detail": {"scopes": ["read_products"]}}]));
     assert_eq!(description["options"], json!({"title": "Contract probe"}));
 }
 
 #[tokio::test]
 async fn an_error_of_the_plugin_arrives_whole() {
-    // Without a record the plugin itself is asked for the action, whatever its name.
     let probe = installed("contract-probe").await.unwrap();
-    let Err(failure) = Fixture::new("see-nothing").call(&probe).await.result else { panic!("it ended well") };
+    let Err(failure) = Fixture::new("fail").call(&probe).await.result else { panic!("it ended well") };
     match failure {
         Failure::Returned(error) => {
-            assert_eq!((error.code.as_str(), error.message.as_str()), ("unknown-action", "see-nothing"));
+            assert_eq!((error.code.as_str(), error.message.as_str()), ("probe-failed", "fail"));
             assert_eq!(error.details.unwrap().as_str(), r#"{"known":false}"#);
             assert!(error.retryable);
         }
-        other => assert!(other.to_string().contains("the plugin has no action `see-nothing`"), "{other}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -171,13 +231,9 @@ struct Bare;
 
 #[async_trait::async_trait]
 impl Session for Bare {
-    fn log(&mut self, _: tradewind_runtime::session::LogEntry) {}
+    fn log(&mut self, _: LogEntry) {}
 
-    async fn shop(
-        &mut self,
-        platform: Platform,
-        _: tradewind_runtime::session::WhichShop,
-    ) -> tradewind_runtime::session::Answer<Option<ClientShop>> {
+    async fn shop(&mut self, platform: Platform, _: WhichShop) -> Answer<Option<ClientShop>> {
         Ok(Some(ClientShop { platform, id: "1".to_owned(), name: "bare".to_owned() }))
     }
 }
@@ -198,6 +254,9 @@ async fn what_is_missing_answers_not_available() {
         "enqueue-not-json",
         "graphql-write",
         "graphql-not-json",
+        "send-write",
+        "send-not-json",
+        "count-all-shops",
         "rest-write",
         "request-write",
         "credentials",
@@ -216,7 +275,7 @@ async fn what_is_missing_answers_not_available() {
         "graphql-pages",
         "pages",
     ];
-    for action in ["see-data", "see-queue", "see-shopify", "see-bigcommerce"] {
+    for action in ["see-data", "see-queue", "see-shopify", "see-bigcommerce", "see-http"] {
         let seen = ask(action, Box::new(Bare)).await;
         for (name, answer) in seen.as_object().unwrap() {
             assert!(decided.contains(&name.as_str()) || *answer == missing, "`{action}`: `{name}` answered {answer}");
@@ -225,7 +284,7 @@ async fn what_is_missing_answers_not_available() {
     let saved = ask("see-save", Box::new(Bare)).await;
     assert_eq!(saved["save"], missing);
     let alone = ask("see-shopify", Box::new(NoSession)).await;
-    assert_eq!((&alone["current"], &alone["for-shop-id"]), (&json!("none"), &missing));
+    assert_eq!((&alone["current"], &alone["for-shop-id"]), (&json!("none"), &json!({"error": "not-granted"})));
     let surroundings = ask("see-surroundings", Box::new(NoSession)).await;
     assert_eq!((&surroundings["get"], &surroundings["secret"]), (&json!("none"), &missing));
 }

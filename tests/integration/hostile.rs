@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tradewind_model::{Json, code};
 use tradewind_runtime::{Failure, Limits, Outcome, Phase};
-use tradewind_tests::{Fixture, installed};
+use tradewind_tests::{Fixture, installed, limits};
 
 /// What an action does, and how it must end.
 struct Case {
@@ -27,15 +27,15 @@ fn limit(action: &'static str, says: &'static str, frame: &'static str, limits: 
 }
 
 fn trap(action: &'static str, says: &'static str, frame: &'static str) -> Case {
-    Case { action, limits: Limits::default(), kind: "trap", says, frame, stderr: "" }
+    Case { action, limits: limits(), kind: "trap", says, frame, stderr: "" }
 }
 
 fn returned(action: &'static str, says: &'static str) -> Case {
-    Case { action, limits: Limits::default(), kind: "returned", says, frame: "", stderr: "" }
+    Case { action, limits: limits(), kind: "returned", says, frame: "", stderr: "" }
 }
 
 fn cases() -> Vec<Case> {
-    let usual = Limits::default;
+    let usual = limits;
     vec![
         limit(
             "endless-loop",
@@ -211,6 +211,10 @@ async fn an_unknown_action_is_an_error() {
         let mut fixture = fixture("no-such-action");
         fixture.invocation.phase = phase;
         let failure = failure("no-such-action", fixture.call(&hostile).await);
-        assert_eq!(failure.to_string(), "the host could not run the plugin: the plugin has no action `no-such-action`");
+        assert_eq!(
+            failure.to_string(),
+            "the plugin has no action `no-such-action`; hint: it offers what its `describe` declares"
+        );
+        assert!(!failure.retryable());
     }
 }

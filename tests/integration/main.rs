@@ -2,6 +2,7 @@
 //!
 //! A module for each idea. To add one: data first, one function that checks a case, and nothing that sleeps.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this program is a test")]
 // The `json!` of a whole answer nests deeper than the usual.
 #![recursion_limit = "256"]
 

@@ -1,27 +1,24 @@
 //! Who shares a sandbox with hostile plugins, a full pool or a busy shop still gets its turn.
 //!
-//! What is asserted is completion and order, never time. A test that races with endless loops runs as a task among them:
-//! the executor looks after its outermost future only once in many turns.
+//! What is asserted is completion and order, never time. The executor of these tests has one thread and runs tasks in the
+//! order in which they were spawned.
 
 use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
 use tradewind_runtime::session::{ClientShop, Platform};
 use tradewind_runtime::{ArtifactCache, Failure, Limit, Limits, Plugin, Runtime, RuntimeConfig};
-use tradewind_tests::{Fixture, artifacts_folder, install, runtime};
+use tradewind_tests::{Fixture, artifacts_folder, install, limits, runtime};
 
 fn small(slots: u32, sandbox_bytes_max: u64) -> Arc<Runtime> {
-    let config = RuntimeConfig { slots, sandbox_bytes_max, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { limits: limits(), slots, sandbox_bytes_max, ..RuntimeConfig::default() };
     let artifacts = ArtifactCache::in_folder(&artifacts_folder().unwrap()).unwrap();
     Arc::new(Runtime::new(config, artifacts).unwrap())
 }
 
-fn shop(name: &str) -> Option<ClientShop> {
-    Some(ClientShop { platform: Platform::Shopify, id: name.to_owned(), name: name.to_owned() })
-}
-
-fn good(name: &str) -> Fixture {
-    Fixture::new("tag-product").product("null", r#"{"body":"Straw hats"}"#).shop(shop(name))
+fn good(shop: &str) -> Fixture {
+    let shop = ClientShop { platform: Platform::Shopify, id: shop.to_owned(), name: shop.to_owned() };
+    Fixture::new("tag-product").product("null", r#"{"body":"Straw hats"}"#).shop(Some(shop))
 }
 
 async fn assert_good(runtime: &Runtime, plugin: &Plugin, shop: &str) {
@@ -33,32 +30,35 @@ async fn hostile_with(runtime: &Runtime, limits: Limits) -> Arc<Plugin> {
     Arc::new(install(runtime, "hostile").await.unwrap().with_limits(limits).unwrap())
 }
 
-/// All on one thread: the loops are interrupted, or nobody else would ever run.
+/// All on one thread, and the loops come first: they are interrupted, or nobody else would get there before they end.
 #[tokio::test]
 async fn good_calls_complete_beside_endless_loops() {
-    tokio::spawn(good_calls_complete_beside_endless_loops_as_a_task()).await.unwrap();
-}
-
-async fn good_calls_complete_beside_endless_loops_as_a_task() {
     let tagger = Arc::new(install(runtime(), "product-tagger").await.unwrap());
-    let hostile = hostile_with(runtime(), Limits { cpu_ms_max: 200, ..Limits::default() }).await;
-    let mut loops = JoinSet::new();
+    let hostile = hostile_with(runtime(), Limits { cpu_ms_max: 200, ..limits() }).await;
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let mut calls = JoinSet::new();
     for _ in 0..4 {
-        let hostile = Arc::clone(&hostile);
-        loops.spawn(async move { Fixture::new("endless-loop").call(&hostile).await.result });
+        let (hostile, ends) = (Arc::clone(&hostile), Arc::clone(&ends));
+        calls.spawn(async move {
+            let failure = Fixture::new("endless-loop").call(&hostile).await.result.unwrap_err();
+            assert!(matches!(&failure, Failure::Limit { exceeded, .. } if exceeded.limit == Limit::CpuMs), "{failure}");
+            ends.lock().unwrap().push("loop");
+        });
     }
     for _ in 0..10 {
-        assert_good(runtime(), &tagger, "neighbour").await;
+        let (tagger, ends) = (Arc::clone(&tagger), Arc::clone(&ends));
+        calls.spawn(async move {
+            assert_good(runtime(), &tagger, "neighbour").await;
+            ends.lock().unwrap().push("good");
+        });
     }
-    for ended in loops.join_all().await {
-        let failure = ended.unwrap_err();
-        assert!(matches!(&failure, Failure::Limit { exceeded, .. } if exceeded.limit == Limit::CpuMs), "{failure}");
-    }
+    calls.join_all().await;
+    assert_eq!(ends.lock().unwrap()[..10], ["good"; 10]);
 }
 
 #[tokio::test]
 async fn the_deadline_names_itself() {
-    let hostile = hostile_with(runtime(), Limits { wall_ms_max: 100, ..Limits::default() }).await;
+    let hostile = hostile_with(runtime(), Limits { wall_ms_max: 100, ..limits() }).await;
     for action in ["endless-loop", "sleep"] {
         let failure = Fixture::new(action).call(&hostile).await.result.unwrap_err();
         assert!(failure.to_string().starts_with("limit `wall_ms_max` of 100 exceeded; hint: "), "{failure}");
@@ -82,7 +82,7 @@ async fn a_full_pool_makes_callers_wait() {
 async fn memory_of_all_sandboxes_is_bounded() {
     // 64 MiB for everybody: one bomb, allowed 128 MiB by its own limit, runs into the host's.
     let runtime = small(10, 64 << 20);
-    let hostile = hostile_with(&runtime, Limits::default()).await;
+    let hostile = hostile_with(&runtime, limits()).await;
     let tagger = install(&runtime, "product-tagger").await.unwrap();
     let failure = Fixture::new("memory-bomb").call_in(&runtime, &hostile).await.result.unwrap_err();
     assert!(failure.to_string().starts_with("limit `sandbox_bytes_max` of 67108864 exceeded"), "{failure}");
@@ -93,13 +93,9 @@ async fn memory_of_all_sandboxes_is_bounded() {
 /// A shop with twenty calls in line delays another shop's single one by a turn, not by twenty.
 #[tokio::test]
 async fn shops_take_turns() {
-    tokio::spawn(shops_take_turns_as_a_task()).await.unwrap();
-}
-
-async fn shops_take_turns_as_a_task() {
     let runtime = small(2, 4 << 30);
     let tagger = Arc::new(install(&runtime, "product-tagger").await.unwrap());
-    let hostile = hostile_with(&runtime, Limits { cpu_ms_max: 50, ..Limits::default() }).await;
+    let hostile = hostile_with(&runtime, Limits { cpu_ms_max: 50, ..limits() }).await;
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut calls = JoinSet::new();
     // Both slots are taken by loops while the others line up.
@@ -109,7 +105,6 @@ async fn shops_take_turns_as_a_task() {
             Fixture::new("endless-loop").call_in(&runtime, &hostile).await.result.unwrap_err();
         });
     }
-    tokio::task::yield_now().await;
     for name in std::iter::repeat_n("busy", 20).chain(["quiet"]) {
         let (runtime, tagger, order) = (Arc::clone(&runtime), Arc::clone(&tagger), Arc::clone(&order));
         calls.spawn(async move {
@@ -126,21 +121,17 @@ async fn shops_take_turns_as_a_task() {
 /// Callers that go away, waiting or running, leave nothing behind: no slot, no memory.
 #[tokio::test]
 async fn cancelled_calls_give_everything_back() {
-    tokio::spawn(cancelled_calls_give_everything_back_as_a_task()).await.unwrap();
-}
-
-async fn cancelled_calls_give_everything_back_as_a_task() {
     let runtime = small(2, 16 << 20);
     let tagger = Arc::new(install(&runtime, "product-tagger").await.unwrap());
-    let hostile = hostile_with(&runtime, Limits::default()).await;
+    let hostile = hostile_with(&runtime, limits()).await;
     let mut calls = JoinSet::new();
     for index in 0..2_000 {
         let (runtime, hostile) = (Arc::clone(&runtime), Arc::clone(&hostile));
         let action = if index % 2 == 0 { "endless-loop" } else { "sleep" };
         calls.spawn(async move { Fixture::new(action).call_in(&runtime, &hostile).await.result });
     }
-    // Everybody is in line or running now.
-    tokio::task::yield_now().await;
+    // It runs after everybody before it is in line or running.
+    tokio::spawn(async {}).await.unwrap();
     calls.shutdown().await;
     for _ in 0..4 {
         assert_good(&runtime, &tagger, "hats").await;

@@ -2,11 +2,11 @@
 
 use tradewind_runtime::{ArtifactCache, Grants, InstallError, Limits, Outcome, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
-use tradewind_tests::{Fixture, NOW, SEED};
+use tradewind_tests::{Fixture, NOW, SEED, limits};
 
 /// A small sandbox with short limits of its own, which compiles anew.
 fn runtime() -> Runtime {
-    let limits = Limits { cpu_ms_max: 50, ..Limits::default() };
+    let limits = Limits { cpu_ms_max: 50, ..limits() };
     let config = RuntimeConfig { limits, slots: 4, ..RuntimeConfig::default() };
     Runtime::new(config, ArtifactCache::none()).unwrap()
 }
@@ -109,7 +109,7 @@ async fn ended_at_run_time() {
     .await;
     check(
         Component { run: "(drop (i32.div_u (i32.const 1) (i32.const 0)))", ..Component::default() },
-        "the plugin trapped: wasm trap: integer divide by zero",
+        "the plugin trapped: integer divide by zero",
     )
     .await;
 }

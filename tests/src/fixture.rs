@@ -17,18 +17,28 @@ pub const NOW: Duration = Duration::from_secs(1_700_000_000);
 /// Decides every random byte in every test.
 pub const SEED: u64 = 7;
 
+/// The usual limits without a deadline: on a machine that is busy with other tests, only a test of the deadline may run
+/// into it.
+pub fn limits() -> Limits {
+    Limits { wall_ms_max: 600_000, ..Limits::default() }
+}
+
 /// The one sandbox that tests share unless they need a special one.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let made = crate::artifacts_folder().and_then(|folder| {
             let artifacts = ArtifactCache::in_folder(&folder)?;
-            let runtime = Runtime::new(RuntimeConfig::default(), artifacts)?;
+            let runtime = Runtime::new(RuntimeConfig { limits: limits(), ..RuntimeConfig::default() }, artifacts)?;
             // One pool for all: the largest needs of anything that a test installs.
-            let names = ["product-tagger", "hostile", "product-tagger-js", "product-tagger-py"];
+            let names = [
+                "product-tagger",
+                "hostile",
+                "product-tagger-js",
+                "product-tagger-js-starlingmonkey",
+                "product-tagger-py",
+            ];
             let components: Vec<_> = names.iter().filter_map(|name| crate::plugin(name).ok()).collect();
-            runtime
-                .reserve(components.iter().map(Vec::as_slice))
-                .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+            runtime.reserve(components.iter().map(Vec::as_slice)).map_err(|error| anyhow::anyhow!("{error:#}"))?;
             Ok(runtime)
         });
         match made {

@@ -5,7 +5,9 @@ mod fixture;
 
 use std::path::{Path, PathBuf};
 
-pub use fixture::{Fixture, NOW, SEED, install, installed, runtime};
+use sha2::{Digest as _, Sha256};
+
+pub use fixture::{Fixture, NOW, SEED, install, installed, limits, runtime};
 
 /// The folder of the built plugins: `<target>/plugins`, seen from the program that asks.
 ///
@@ -36,4 +38,9 @@ pub fn artifacts_folder() -> anyhow::Result<PathBuf> {
 /// The repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A digest as text, as `sha256sum` writes it.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }

@@ -80,14 +80,7 @@ impl GuestLanguage {
         Ok(())
     }
 
-    fn build(
-        &self,
-        project: &Project,
-        plugin: &Path,
-        engine: &Engine,
-        name: &str,
-        step: &Step<'_>,
-    ) -> Result<Outcome> {
+    fn build(&self, project: &Project, plugin: &Path, engine: &Engine, name: &str, step: &Step<'_>) -> Result<Outcome> {
         let script = project.root.join(self.script);
         let sdk = script.parent().context("a script lies in a folder")?;
         if !script.is_file() {

@@ -47,6 +47,7 @@ impl From<&Failure> for Exit {
             Failure::Returned(_) => Self::Returned,
             Failure::Limit { .. } => Self::Limit,
             Failure::Trap { .. } | Failure::InvalidResult { .. } => Self::Trapped,
+            Failure::NoAction(_) => Self::Usage,
             Failure::Host(_) => Self::Failed,
         }
     }

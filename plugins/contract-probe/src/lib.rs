@@ -6,6 +6,7 @@
 
 #![cfg(target_family = "wasm")]
 
+mod http;
 mod invocation;
 mod platforms;
 mod record;
@@ -18,7 +19,9 @@ use tradewind_sdk::serde_json::{self, Map, Value, json};
 use bindings::tradewind::plugin::actions::Invocation;
 use bindings::{Error, Guest, Registrar};
 
-const ACTIONS: &[(&str, fn(&Invocation) -> Seen)] = &[
+type See = fn(&Invocation) -> Seen;
+
+const ACTIONS: &[(&str, See)] = &[
     ("see-record", record::see),
     ("see-save", record::see_save),
     ("see-invocation", invocation::see),
@@ -26,9 +29,13 @@ const ACTIONS: &[(&str, fn(&Invocation) -> Seen)] = &[
     ("see-queue", storage::see_queue),
     ("see-shopify", platforms::see_shopify),
     ("see-bigcommerce", platforms::see_bigcommerce),
+    ("see-http", http::see),
     ("see-surroundings", surroundings::see),
     ("see-time-and-chance", surroundings::see_time_and_chance),
 ];
+
+/// The action that answers an error of its own.
+const FAIL: &str = "fail";
 
 struct Probe;
 
@@ -36,6 +43,7 @@ impl Guest for Probe {
     fn describe(registrar: Registrar) {
         registrar.set_option("title", "\"Contract probe\"");
         registrar.ask("shopify", r#"{"scopes":["read_products"]}"#);
+        registrar.action(FAIL);
         for (name, _) in ACTIONS {
             let action = registrar.action(name);
             if *name == "see-record" {
@@ -53,7 +61,7 @@ impl Guest for Probe {
         match ACTIONS.iter().find(|(name, _)| *name == action) {
             Some((_, see)) => Ok(see(&call).into_json()),
             None => Err(Error {
-                code: "unknown-action".to_owned(),
+                code: "probe-failed".to_owned(),
                 message: action,
                 details: Some(r#"{"known":false}"#.to_owned()),
                 retryable: true,

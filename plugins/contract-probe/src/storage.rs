@@ -35,6 +35,7 @@ pub(crate) fn see_data(_: &Invocation) -> Seen {
     seen.saw_json_answer("find-first-absent", data::find_first(MODEL, NONE));
     seen.saw_maybe_json_answer("maybe-find-first", data::maybe_find_first(MODEL, NONE));
     seen.saw_answer("count", data::count(MODEL, "null"), |count| json!(count));
+    seen.saw_answer("count-all-shops", data::count(MODEL, r#"{"scope":"app"}"#), |count| json!(count));
     seen.saw_answer("find-many", data::find_many(MODEL, BLUE), |page| see_page(&page));
     seen.saw_done("delete", data::delete(MODEL, "1", "null"));
     seen.saw_done("delete-absent", data::delete(MODEL, "1", "null"));

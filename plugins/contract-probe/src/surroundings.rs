@@ -22,6 +22,8 @@ pub(crate) fn see(_: &Invocation) -> Seen {
     log::write(log::Level::Info, "raw", "not json");
     println!("printed");
     eprintln!("complained");
+    log::write(log::Level::Info, "last", "null");
+    eprint!("unfinished");
     seen
 }
 

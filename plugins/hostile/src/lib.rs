@@ -5,6 +5,7 @@
 //! integration tests how it must end.
 
 #![cfg(target_family = "wasm")]
+#![expect(clippy::unnecessary_wraps, reason = "all actions have the same type")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use bindings::tradewind::plugin::{data, log, queue};
 use bindings::{Error, Guest, Registrar};
 
 type Ended = Result<String, Error>;
+type Misbehave = fn(&Invocation) -> Ended;
 
-const ACTIONS: &[(&str, fn(&Invocation) -> Ended)] = &[
+const ACTIONS: &[(&str, Misbehave)] = &[
     ("endless-loop", endless_loop),
     ("endless-recursion", endless_recursion),
     ("large-frames", large_frames),
@@ -59,7 +61,7 @@ struct Hostile;
 impl Guest for Hostile {
     fn describe(registrar: Registrar) {
         for (name, _) in ACTIONS {
-            registrar.action(name);
+            registrar.action(name).on_model("shopify/product", "update");
         }
     }
 

@@ -1,10 +1,14 @@
 //! Finds the words that a text is about.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
-/// Counts of words. The hasher's keys are fixed: a usual map asks the host for randomness in every fresh sandbox.
-type Counts<'a> = HashMap<&'a str, usize, BuildHasherDefault<DefaultHasher>>;
+/// How often each word occurs. Not hashed as usual: that asks the host for randomness in every fresh sandbox, and guards
+/// against texts that are made to be slow, which the sandbox's limits do anyway.
+type Counts<'a> = HashMap<&'a str, usize, BuildHasherDefault<Fnv>>;
+
+/// How many different words fit before the map has to grow.
+const WORDS_EXPECTED: usize = 200;
 
 /// Words that say nothing about a product.
 const STOP_WORDS: &str = "about above after again against also although always another because been before being below \
@@ -21,10 +25,15 @@ const ENTITY_BYTES_MAX: usize = 10;
 
 /// The most frequent words of an HTML text, at most `limit`; equally frequent ones in alphabetical order.
 pub(crate) fn of(html: &str, limit: usize) -> Vec<String> {
-    let text = plain(html).to_lowercase();
-    let mut counts = Counts::default();
-    for word in text.split(|c: char| !(c.is_alphabetic() || c.is_ascii_digit())).filter(|word| counts_as_word(word)) {
-        *counts.entry(word).or_default() += 1;
+    let text = html.to_lowercase();
+    let mut counts = Counts::with_capacity_and_hasher(WORDS_EXPECTED, BuildHasherDefault::default());
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.find(|c| !in_word(c)).unwrap_or(rest.len()));
+        if counts_as_word(word) {
+            *counts.entry(word).or_default() += 1;
+        }
+        rest = &behind[separator(behind)..];
     }
     // Afterwards, because there are far fewer different words than words.
     for stop in STOP_WORDS.split(' ') {
@@ -35,31 +44,38 @@ pub(crate) fn of(html: &str, limit: usize) -> Vec<String> {
     words.into_iter().take(limit).map(|(word, _)| word.to_owned()).collect()
 }
 
+/// The hash of Fowler, Noll and Vo, good for short texts, turned so that its high bits, which the map uses, are good too.
+#[derive(Default)]
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
+}
+
+fn in_word(c: char) -> bool {
+    c.is_alphabetic() || c.is_ascii_digit()
+}
+
 fn counts_as_word(word: &str) -> bool {
     word.chars().nth(WORD_CHARS_MIN - 1).is_some() && !word.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The text with a space in place of each tag and each entity.
-fn plain(html: &str) -> String {
-    let mut text = String::with_capacity(html.len());
-    let mut rest = html;
-    while let Some(at) = rest.find(['<', '&']) {
-        text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let skip =
-            if rest.starts_with('<') { Some(rest.find('>').map_or(rest.len(), |end| end + 1)) } else { entity(rest) };
-        match skip {
-            Some(length) => {
-                text.push(' ');
-                rest = &rest[length..];
-            }
-            None => {
-                text.push('&');
-                rest = &rest[1..];
-            }
-        }
+/// The length of what separates two words, at the beginning of the text: a tag, an entity or one character.
+fn separator(text: &str) -> usize {
+    match text.chars().next() {
+        None => 0,
+        Some('<') => text.find('>').map_or(text.len(), |end| end + 1),
+        Some('&') => entity(text).unwrap_or(1),
+        Some(other) => other.len_utf8(),
     }
-    text + rest
 }
 
 /// The length of the entity that the text begins with.

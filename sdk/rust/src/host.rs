@@ -33,7 +33,7 @@ mod guest {
     }
 
     pub(crate) use bindings::tradewind::plugin::actions::{ActiveRecord, Baseline, Change, Invocation};
-    pub(crate) use bindings::tradewind::plugin::{bigcommerce, config, data, log, queue, registry, shopify};
+    pub(crate) use bindings::tradewind::plugin::{bigcommerce, config, data, http, log, queue, registry, shopify};
 
     /// The contract's error.
     pub(crate) type Answer = bindings::tradewind::plugin::types::Error;

@@ -33,6 +33,14 @@
 //! Compiled natively, the same code runs against a [fake host](testing), so that `cargo test` covers a plugin's logic.
 
 #![warn(missing_docs)]
+#![cfg_attr(
+    not(target_family = "wasm"),
+    allow(
+        clippy::needless_question_mark,
+        clippy::useless_conversion,
+        reason = "in a sandbox the host answers with an error type of its own, which `?` turns into ours"
+    )
+)]
 
 mod action;
 pub mod bigcommerce;
@@ -40,6 +48,7 @@ pub mod config;
 pub mod data;
 mod error;
 mod host;
+pub mod http;
 pub mod log;
 pub mod queue;
 mod record;

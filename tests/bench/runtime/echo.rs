@@ -36,10 +36,17 @@ pub(crate) struct Echo {
 impl Echo {
     /// Compiles it. With `keep_resident`, its slots stay as warm as the runtime's own.
     pub(crate) fn new(keep_resident: bool) -> anyhow::Result<Self> {
+        Self::of(ECHO.as_bytes(), keep_resident)
+    }
+
+    /// Compiles another component, for [`instantiate`](Self::instantiate): nothing that it imports can be called.
+    pub(crate) fn of(bytes: &[u8], keep_resident: bool) -> anyhow::Result<Self> {
         let compile = || -> wasmtime::Result<Self> {
             let engine = Engine::new(&config(keep_resident))?;
-            let component = Component::new(&engine, ECHO)?;
-            let instances = Linker::new(&engine).instantiate_pre(&component)?;
+            let component = Component::new(&engine, bytes)?;
+            let mut linker = Linker::new(&engine);
+            linker.define_unknown_imports_as_traps(&component)?;
+            let instances = linker.instantiate_pre(&component)?;
             Ok(Self { engine, instances })
         };
         compile().map_err(|error| anyhow!("{error:#}"))

@@ -15,17 +15,17 @@ use tradewind_runtime::{RuntimeConfig, Session};
 
 use crate::subject::{About, Subject, check, shop};
 
-/// What a process of its own found.
+/// What a process of its own found, in bytes.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Held {
     /// Resident before the first invocation, the plugin loaded.
-    pub(crate) idle_bytes: u64,
+    pub(crate) at_rest: u64,
     /// Resident with all invocations in flight.
-    pub(crate) flight_bytes: u64,
+    pub(crate) in_flight: u64,
     /// Resident after all ended.
-    pub(crate) after_bytes: u64,
+    pub(crate) afterwards: u64,
     /// The linear memories of one invocation, as the runtime counted them.
-    pub(crate) memory_bytes: u64,
+    pub(crate) linear_memory: u64,
 }
 
 /// Measures in a process of its own: this program with other arguments.
@@ -35,7 +35,8 @@ pub(crate) fn measure(plugin: &str, count: u32) -> anyhow::Result<Held> {
         .output()
         .context("cannot start the measuring process")?;
     if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        // Without the backtrace that may follow.
+        bail!("{}", String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -43,7 +44,7 @@ pub(crate) fn measure(plugin: &str, count: u32) -> anyhow::Result<Held> {
 /// What that process does.
 pub(crate) async fn hold(plugin: &str, count: u32) -> anyhow::Result<Held> {
     let subject = Arc::new(Subject::install(plugin, RuntimeConfig::default()).await?);
-    let idle_bytes = resident_bytes()?;
+    let at_rest = resident_bytes()?;
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
     let release = Arc::new(Semaphore::new(0));
     let mut calls = Vec::new();
@@ -58,16 +59,16 @@ pub(crate) async fn hold(plugin: &str, count: u32) -> anyhow::Result<Held> {
         }));
     }
     for at in 0..count {
-        let all = tokio::time::timeout(Duration::from_secs(60), arrivals.recv()).await;
+        let all = tokio::time::timeout(Duration::from_mins(1), arrivals.recv()).await;
         ensure!(matches!(all, Ok(Some(()))), "only {at} of {count} invocations are in flight");
     }
-    let flight_bytes = resident_bytes()?;
+    let in_flight = resident_bytes()?;
     release.add_permits(count as usize);
-    let mut memory_bytes = 0;
+    let mut linear_memory = 0;
     for call in calls {
-        memory_bytes = memory_bytes.max(call.await??);
+        linear_memory = linear_memory.max(call.await??);
     }
-    Ok(Held { idle_bytes, flight_bytes, after_bytes: resident_bytes()?, memory_bytes })
+    Ok(Held { at_rest, in_flight, afterwards: resident_bytes()?, linear_memory })
 }
 
 /// The process's resident memory.

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime as Executor;
 use tradewind_runtime::{ArtifactCache, Grants, Runtime, RuntimeConfig};
 
 use crate::echo::Echo;
+use crate::in_flight::Held;
 use crate::measure::{Case, Effort, Timing, in_turns};
 use crate::node::Node;
 use crate::subject::{About, NOW, Subject};
@@ -16,8 +17,12 @@ use crate::table::{Table, bytes, time};
 use crate::{in_flight, settings};
 
 /// The plugins that do the same work, and what the table calls them.
-const PLUGINS: [(&str, &str); 3] =
-    [("product-tagger", "Rust"), ("product-tagger-js", "JavaScript"), ("product-tagger-py", "Python")];
+const PLUGINS: [(&str, &str); 4] = [
+    ("product-tagger", "Rust"),
+    ("product-tagger-js", "JavaScript (QuickJS)"),
+    ("product-tagger-js-starlingmonkey", "JavaScript (StarlingMonkey)"),
+    ("product-tagger-py", "Python"),
+];
 
 /// The benchmark.
 pub(crate) struct Bench {
@@ -34,6 +39,7 @@ impl Bench {
     pub(crate) fn calls(&self, wanted: &str) -> anyhow::Result<()> {
         let body = Subject::changed_body();
         let [kept, cold] = [Echo::new(true)?, Echo::new(false)?];
+        let tagger = tradewind_tests::plugin(PLUGINS[0].0).and_then(|bytes| Echo::of(&bytes, true));
         let subjects = self.subjects();
         let node = Node::start(&body).map(RefCell::new);
         let wait = |call| self.executor.block_on(call);
@@ -42,11 +48,14 @@ impl Bench {
             Case::new("echo, no pages kept resident", || self.executor.block_on(cold.fresh(&body))),
             Case::new("echo, only store and instance", || self.executor.block_on(kept.instantiate())),
         ];
+        if let Ok(tagger) = &tagger {
+            let once = || self.executor.block_on(tagger.instantiate());
+            cases.push(Case::new("Rust plugin on wasmtime alone, only store and instance", once));
+        }
         let abouts = [
             ("`run`, body changed", About::ChangedBody),
             ("`run`, body unchanged", About::ChangedTitle),
             ("`success`", About::Success),
-            ("unknown action: an empty call", About::Nothing),
         ];
         for (language, subject) in
             subjects.iter().filter_map(|(language, subject)| Some((language, subject.as_ref().ok()?)))
@@ -67,10 +76,11 @@ impl Bench {
         self.table.section("One call in a fresh sandbox, 5 KB body");
         let isolate = timings.iter().find(|timing| timing.name.starts_with("fresh isolate"));
         for timing in &timings {
-            let mut compared = format!("{:.1} × echo", timing.times(&timings[0]));
-            if let Some(isolate) = isolate {
-                compared += &format!(", isolate is {:.1} ×", isolate.times(timing));
-            }
+            let beside_echo = format!("{:.1} × echo", timing.times(&timings[0]));
+            let compared = match isolate {
+                Some(isolate) => format!("{beside_echo}; the isolate is {:.1} ×", isolate.times(timing)),
+                None => beside_echo,
+            };
             self.timing(timing, &compared);
         }
         for (language, subject) in &subjects {
@@ -92,14 +102,14 @@ impl Bench {
                 continue;
             };
             let length = self.effort.turn * 50;
-            let calls: anyhow::Result<usize> = self.executor.block_on(async {
+            let calls: anyhow::Result<u32> = self.executor.block_on(async {
                 let callers: Vec<_> = (0..CALLERS)
                     .map(|_| {
                         tokio::spawn({
                             let subject = Arc::clone(&subject);
                             async move {
                                 let started = Instant::now();
-                                let mut calls = 0_usize;
+                                let mut calls = 0_u32;
                                 while started.elapsed() < length {
                                     subject.call(About::ChangedBody).await?;
                                     calls += 1;
@@ -116,42 +126,46 @@ impl Bench {
                 Ok(calls)
             });
             let calls = calls?;
-            let each = length.div_f64(calls.max(1) as f64);
-            self.table.row(
-                &format!("{language} `run`, body changed"),
-                &format!("{:.0} /s", 1.0 / each.as_secs_f64()),
-                "",
-                "",
-            );
+            let what = format!("{language} `run`, body changed");
+            self.table.row(&what, &format!("{:.0} /s", f64::from(calls) / length.as_secs_f64()), "", "");
         }
         Ok(())
     }
 
     /// Resident memory with many invocations in flight.
-    pub(crate) fn memory(&self) -> anyhow::Result<()> {
+    pub(crate) fn memory(&self) {
         let config = RuntimeConfig::default();
         self.table.section("Resident memory with invocations in flight, default limits");
         for (plugin, language) in PLUGINS {
+            let mut memory_bytes = 0;
             for count in [1, 100, 1_000] {
                 let what = format!("{language}, {count} in flight");
+                if memory_bytes * u64::from(count) > config.sandbox_bytes_max {
+                    let admitted = config.sandbox_bytes_max / memory_bytes;
+                    self.table.skipped(&what, &format!("the bound admits {admitted} at once, the others wait"));
+                    continue;
+                }
                 match in_flight::measure(plugin, count) {
                     Err(reason) => self.table.skipped(&what, &format!("{reason:#}")),
                     Ok(held) => {
-                        let each = held.flight_bytes.saturating_sub(held.idle_bytes) / u64::from(count);
-                        let compared = format!(
-                            "{} each over {} idle; {} of {} covered; {} afterwards",
-                            bytes(each),
-                            bytes(held.idle_bytes),
-                            bytes(held.memory_bytes * u64::from(count)),
-                            bytes(config.sandbox_bytes_max),
-                            bytes(held.after_bytes),
-                        );
-                        self.table.row(&what, &bytes(held.flight_bytes), "", &compared);
+                        memory_bytes = held.linear_memory;
+                        self.held(&what, count, &held, config.sandbox_bytes_max);
                     }
                 }
             }
         }
-        Ok(())
+    }
+
+    fn held(&self, what: &str, count: u32, held: &Held, bound: u64) {
+        let compared = format!(
+            "{} each beyond {} at rest; their memories are {} of at most {}; {} afterwards",
+            bytes(held.in_flight.saturating_sub(held.at_rest) / u64::from(count)),
+            bytes(held.at_rest),
+            bytes(held.linear_memory * u64::from(count)),
+            bytes(bound),
+            bytes(held.afterwards),
+        );
+        self.table.row(what, &bytes(held.in_flight), "", &compared);
     }
 
     /// Installing: compiled the first time, loaded afterwards.

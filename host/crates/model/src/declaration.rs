@@ -90,11 +90,10 @@ impl ActionDeclaration {
         let missing = self.params.iter().filter(|(name, param)| param.required && params.member(name).is_none());
         let missing = missing.map(|(name, _)| format!("parameter `{name}` is required"));
         let unknown = members.iter().filter(|(name, _)| !self.params.contains_key(name));
-        let known = || self.params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let unknown = unknown.map(|(name, _)| match self.params.is_empty() {
-            true => format!("`{name}` is not a parameter of `{}`, which takes none", self.name),
-            false => format!("`{name}` is not a parameter of `{}`; hint: it takes {}", self.name, known()),
-        });
+        let known: Vec<_> = self.params.keys().map(|name| format!("`{name}`")).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let unknown =
+            unknown.map(|(name, _)| format!("`{name}` is not a parameter of `{}`; hint: it takes {known}", self.name));
         missing.chain(unknown).collect()
     }
 }

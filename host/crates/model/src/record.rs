@@ -233,16 +233,13 @@ impl ActiveRecord {
             field.current = field.baseline(since).cloned();
             field.compare();
         };
-        match field {
-            Some(name) => {
-                if let Some(field) = self.fields.get_mut(name) {
-                    back(field);
-                }
-            }
-            None => {
-                self.touched = false;
-                self.fields.values_mut().for_each(back);
-            }
+        let Some(name) = field else {
+            self.touched = false;
+            self.fields.values_mut().for_each(back);
+            return;
+        };
+        if let Some(field) = self.fields.get_mut(name) {
+            back(field);
         }
     }
 

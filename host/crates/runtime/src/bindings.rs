@@ -2,8 +2,6 @@
 //!
 //! Functions that may wait (storage, platforms, queues) are async on our side; reading and changing the record is not.
 
-#![expect(clippy::pedantic, reason = "generated code")]
-
 wasmtime::component::bindgen!({
     path: "../../../wit/v1",
     world: "plugin",
@@ -12,6 +10,7 @@ wasmtime::component::bindgen!({
         "tradewind:plugin/queue": async | trappable,
         "tradewind:plugin/shopify": async | trappable,
         "tradewind:plugin/bigcommerce": async | trappable,
+        "tradewind:plugin/http": async | trappable,
         "tradewind:plugin/actions.[method]active-record.save": async | trappable,
         "tradewind:plugin/actions.[method]invocation.checkpoint": async | trappable,
         default: trappable,
@@ -26,6 +25,7 @@ wasmtime::component::bindgen!({
         "tradewind:plugin/data.page": crate::session::Page,
         "tradewind:plugin/shopify.client": crate::session::ClientShop,
         "tradewind:plugin/shopify.pager": crate::host::handles::Pager,
+        "tradewind:plugin/http.response": crate::session::HttpResponse,
         "tradewind:plugin/bigcommerce.client": crate::session::ClientShop,
         "tradewind:plugin/bigcommerce.pager": crate::host::handles::Pager,
     },

@@ -29,19 +29,24 @@ pub struct Grants {
     pub shopify: bool,
     /// BigCommerce's API: the interface `bigcommerce`.
     pub bigcommerce: bool,
+    /// HTTP to the hosts that the operator names: the interface `http`.
+    pub http: bool,
     /// Settings and the secrets that are granted by name: the interface `config`.
     pub config: bool,
+    /// Other shops' records and clients than the current shop's.
+    pub all_shops: bool,
     /// Reading access tokens through a client's `credentials`.
     pub expose_token: bool,
 }
 
 impl Grants {
     /// The names, in the order of the fields.
-    pub const NAMES: [&str; 6] = ["data", "queue", "shopify", "bigcommerce", "config", "expose-token"];
+    pub const NAMES: [&str; 8] =
+        ["data", "queue", "shopify", "bigcommerce", "http", "config", "all-shops", "expose-token"];
 
-    /// Everything but `expose-token`, which is never granted without being asked for.
+    /// Every interface. `all-shops` and `expose-token` are never granted without being asked for.
     pub fn usual() -> Self {
-        Self { data: true, queue: true, shopify: true, bigcommerce: true, config: true, expose_token: false }
+        Self { data: true, queue: true, shopify: true, bigcommerce: true, http: true, config: true, ..Self::default() }
     }
 
     /// Adds a grant by its name; false when there is none of this name.
@@ -51,7 +56,9 @@ impl Grants {
             "queue" => &mut self.queue,
             "shopify" => &mut self.shopify,
             "bigcommerce" => &mut self.bigcommerce,
+            "http" => &mut self.http,
             "config" => &mut self.config,
+            "all-shops" => &mut self.all_shops,
             "expose-token" => &mut self.expose_token,
             _ => return false,
         };
@@ -67,6 +74,7 @@ impl Grants {
             "queue" => Some(self.queue),
             "shopify" => Some(self.shopify),
             "bigcommerce" => Some(self.bigcommerce),
+            "http" => Some(self.http),
             "config" => Some(self.config),
             _ => None,
         }
@@ -132,6 +140,7 @@ impl Needs {
     }
 
     /// The needs of whichever needs more, in each direction.
+    #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
             core_instances: self.core_instances.max(other.core_instances),
@@ -201,7 +210,7 @@ fn import_problem(import: &str, grants: &Grants) -> Option<Problem> {
         return if version.starts_with("0.2") { None } else { unknown("build for WASI 0.2 (`wasm32-wasip2`)") };
     }
     if path.starts_with("wasi:http/") {
-        return unknown("call platforms through the `shopify` and `bigcommerce` clients");
+        return unknown("call platforms through their clients, and others through `tradewind:plugin/http`");
     }
     unknown("a plugin can import WASI 0.2 and the interfaces of `tradewind:plugin`")
 }

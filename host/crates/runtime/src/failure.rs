@@ -42,6 +42,9 @@ pub enum Failure {
         /// What the parser stumbled over.
         reason: String,
     },
+    /// The plugin declares no such action, so it was not called.
+    #[error("the plugin has no action `{0}`; hint: it offers what its `describe` declares")]
+    NoAction(String),
     /// The host could not run it. Not the plugin's fault.
     #[error("the host could not run the plugin: {0}")]
     Host(String),
@@ -55,7 +58,7 @@ impl Failure {
             Self::Limit { exceeded, .. } => {
                 matches!(exceeded.limit, crate::Limit::WallMs | crate::Limit::CpuMs | crate::Limit::SandboxBytes)
             }
-            Self::Trap { .. } | Self::InvalidResult { .. } => false,
+            Self::Trap { .. } | Self::InvalidResult { .. } | Self::NoAction(_) => false,
             Self::Host(_) => true,
         }
     }
@@ -67,6 +70,7 @@ impl Failure {
             Self::Limit { .. } => "limit",
             Self::Trap { .. } => "trap",
             Self::InvalidResult { .. } => "invalid-result",
+            Self::NoAction(_) => "no-action",
             Self::Host(_) => "host",
         }
     }

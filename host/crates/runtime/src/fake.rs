@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tradewind_model::{ActionError, ActiveRecord, Json, code};
 
 use crate::session::{
-    Answer, ClientShop, ListPage, LogEntry, Page, Platform, PlatformCall, PlatformList, Session, Which, WhichShop,
-    Work, Write,
+    Answer, ClientShop, HttpRequest, HttpResponse, ListPage, LogEntry, Page, Platform, PlatformCall, PlatformList,
+    Session, Which, WhichShop, Work, Write,
 };
 
 /// Everything that a plugin did, shared between the sessions of one try.
@@ -32,6 +32,8 @@ pub struct Entries {
     pub jobs: Vec<Job>,
     /// Calls to platforms, in order.
     pub calls: Vec<Call>,
+    /// Requests to third parties, in order.
+    pub requests: Vec<HttpRequest>,
 }
 
 /// One write of a record.
@@ -96,6 +98,8 @@ pub struct FakeSession {
     pub shop: Option<ClientShop>,
     /// Answers to platform calls. The first that matches is used up.
     pub answers: VecDeque<PreparedAnswer>,
+    /// Answers to HTTP requests, by a text that the URL contains. The first that matches is used up.
+    pub responses: VecDeque<(String, HttpResponse)>,
     /// Settings.
     pub config: BTreeMap<String, Json>,
     /// Secrets.
@@ -169,7 +173,9 @@ impl FakeSession {
     fn id_of(&self, model: &str, values: &Json) -> String {
         match values.member("id") {
             Some(id) => id.to::<String>().unwrap_or_else(|_| id.as_str().to_owned()),
-            None => (1_u64..).map(|id| id.to_string()).find(|id| self.existing(model, id).is_err()).unwrap_or_default(),
+            None => {
+                (1..=u64::MAX).map(|id| id.to_string()).find(|id| self.existing(model, id).is_err()).unwrap_or_default()
+            }
         }
     }
 
@@ -205,7 +211,7 @@ impl FakeSession {
         let found = self.records.iter().find(|((of, _), document)| {
             of == model && key.iter().all(|(field, value)| value.is_some() && document.member(field) == *value)
         });
-        let id = found.map(|((_, id), _)| id.clone()).unwrap_or_else(|| self.id_of(model, values));
+        let id = found.map_or_else(|| self.id_of(model, values), |((_, id), _)| id.clone());
         self.put(model, &id, values)
     }
 
@@ -352,6 +358,13 @@ impl Session for FakeSession {
         };
         self.journal.entries().calls.push(Call { shop: shop.name.clone(), call, answer: answer.clone() });
         answer
+    }
+
+    async fn send_http(&mut self, request: HttpRequest) -> Answer<HttpResponse> {
+        let prepared = self.responses.iter().position(|(matching, _)| request.url.contains(matching));
+        let response = prepared.and_then(|at| self.responses.remove(at)).map(|(_, response)| response);
+        self.journal.entries().requests.push(request);
+        Ok(response.unwrap_or(HttpResponse { status: 200, ..HttpResponse::default() }))
     }
 
     async fn next_page(&mut self, shop: &ClientShop, list: &PlatformList, _: Option<String>) -> Answer<ListPage> {

@@ -205,6 +205,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_crowd_that_goes_away_is_taken_out_at_once() {
+        let gate = Gate::new(1, 100);
+        let first = gate.enter("a", 1).await;
+        let mut crowd: Vec<_> = (0..100_000).map(|_| Box::pin(gate.enter("b", 1))).collect();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(crowd.iter_mut().all(|caller| caller.as_mut().poll(&mut context).is_pending()));
+        assert_eq!(gate.waiting(), 100_000);
+        drop(crowd);
+        // One by one, each would hand its permit to the next from within the drop of its own.
+        drop(first);
+        assert_eq!(gate.waiting(), 0);
+        assert_eq!(gate.enter("c", 100).await.bytes(), 100);
+    }
+
+    #[tokio::test]
     async fn a_caller_that_goes_away_leaves_its_place() {
         let gate = Gate::new(1, 100);
         let first = gate.enter("a", 1).await;

@@ -108,6 +108,7 @@ pub(crate) async fn call(
     let mut store = store(plugin, limits, invocation, session, permit);
     let ended = guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
+        store.data_mut().instantiated = true;
         let call = store.data_mut().table.push(TheInvocation)?;
         match phase {
             Phase::Run => guest.call_run(&mut *store, &action, call).await,
@@ -127,7 +128,7 @@ pub(crate) async fn call(
         Ok(Err(error)) => Err(Failure::Returned(ActionError::from(error))),
         Err(failure) => Err(failure),
     };
-    let usage = usage(&store);
+    let usage = usage(plugin, &store);
     let mut state = store.into_data();
     drain_output(&mut state, true);
     Outcome { result, record: state.invocation.record, session: state.session, usage }
@@ -144,6 +145,7 @@ pub(crate) async fn describe(
     let mut store = store(plugin, limits, invocation, session, permit);
     guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
+        store.data_mut().instantiated = true;
         let registrar = store.data_mut().table.push(Registrar)?;
         guest.call_describe(&mut *store, registrar).await
     })
@@ -174,6 +176,7 @@ fn store(
         table,
         wasi,
         meter,
+        instantiated: false,
     };
     let mut store = Store::new(plugin.pre.engine(), state);
     store.limiter(|state| &mut state.meter);
@@ -181,8 +184,9 @@ fn store(
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {
         context.data_mut().meter.tick()?;
-        // Others on this thread get their turn at each tick.
-        Ok(UpdateDeadline::Yield(1))
+        // Others on this thread get their turn at each tick. The executor's own way of yielding lets it look at its timers
+        // and sockets first, which it otherwise does once in many turns: a turn of a loop lasts a whole tick.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     if plugin.counts_instructions {
         // The counter runs down from the most it can hold.
@@ -224,11 +228,19 @@ fn failure(error: &wasmtime::Error, state: &State) -> Failure {
     if root.starts_with("too much data is being copied") {
         return limit(state.meter.exceeded(Limit::CallBytes));
     }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => limit(state.meter.exceeded(Limit::StackBytes)),
-        None if backtrace.0.is_empty() => Failure::Host(format!("{error:#}")),
-        _ => Failure::Trap { message: root, panic: panic_message(&stderr), backtrace, stderr },
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::StackOverflow) {
+        return limit(state.meter.exceeded(Limit::StackBytes));
     }
+    // A result that cannot be read (text that is not UTF-8, a wrong pointer) is an error without any frame.
+    if trap.is_none() && backtrace.0.is_empty() && !state.instantiated {
+        return Failure::Host(format!("{error:#}"));
+    }
+    let message = match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        Some(exit) => format!("it ended itself with status {}; hint: return a result or an error", exit.0),
+        None => root.trim_start_matches("wasm trap: ").to_owned(),
+    };
+    Failure::Trap { message, panic: panic_message(&stderr), backtrace, stderr }
 }
 
 fn backtrace(error: &wasmtime::Error) -> Frames {
@@ -244,9 +256,12 @@ fn backtrace(error: &wasmtime::Error) -> Frames {
     Frames(frames.collect())
 }
 
-fn usage(store: &Store<State>) -> Usage {
+fn usage(plugin: &Plugin, store: &Store<State>) -> Usage {
     let mut usage = store.data().meter.usage();
-    usage.instructions = store.get_fuel().ok().map(|left| u64::MAX - left);
+    // Only then: asking a store that does not count makes an error, whose backtrace costs as much as half a call.
+    if plugin.counts_instructions {
+        usage.instructions = store.get_fuel().ok().map(|left| u64::MAX - left);
+    }
     usage
 }
 

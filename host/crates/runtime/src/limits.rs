@@ -110,6 +110,30 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them, for the documentation and its test.
+    pub const ALL: [Self; 20] = [
+        Self::WallMs,
+        Self::CpuMs,
+        Self::MemoryBytes,
+        Self::TableElements,
+        Self::CoreInstances,
+        Self::Memories,
+        Self::Tables,
+        Self::Resources,
+        Self::HostCalls,
+        Self::Reads,
+        Self::Writes,
+        Self::Jobs,
+        Self::PlatformCalls,
+        Self::CallBytes,
+        Self::KeptBytes,
+        Self::LogBytes,
+        Self::ResultBytes,
+        Self::StackBytes,
+        Self::ComponentBytes,
+        Self::SandboxBytes,
+    ];
+
     /// The name in configuration and messages, with its unit last.
     pub fn name(self) -> &'static str {
         match self {

@@ -73,10 +73,14 @@ pub struct Plugin {
 
 /// Why a plugin was not installed: everything that is wrong with it.
 #[derive(Debug, thiserror::Error)]
-#[error("the plugin cannot be installed:{}", self.problems.iter().map(|problem| format!("\n  - {problem}")).collect::<String>())]
+#[error("the plugin cannot be installed:{}", listed(&self.problems))]
 pub struct InstallError {
     /// In the order in which they were found.
     pub problems: Vec<Problem>,
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |list, problem| format!("{list}\n  - {problem}"))
 }
 
 impl Runtime {
@@ -142,8 +146,8 @@ impl Runtime {
         invocation: Invocation,
         session: Box<dyn Session>,
     ) -> Outcome {
-        if invocation.record.is_some() && plugin.action(&invocation.action).is_none() {
-            let failure = Failure::Host(format!("the plugin has no action `{}`", invocation.action));
+        if plugin.action(&invocation.action).is_none() {
+            let failure = Failure::NoAction(invocation.action);
             return Outcome { result: Err(failure), record: invocation.record, session, usage: Usage::default() };
         }
         let permit = self.gate.enter(shop, plugin.needs.memory_bytes).await;

@@ -110,6 +110,11 @@ pub trait Session: Send {
         Err(ActionError::not_available(shop.platform.as_str()))
     }
 
+    /// Sends an HTTP request to a third party, if its host was granted.
+    async fn send_http(&mut self, _request: HttpRequest) -> Answer<HttpResponse> {
+        Err(ActionError::not_available("http.send"))
+    }
+
     /// What is known of a shop's budget.
     fn budget(&mut self, _shop: &ClientShop) -> Json {
         Json::null()
@@ -288,9 +293,40 @@ impl PlatformCall {
     pub fn writes(&self) -> bool {
         match self {
             Self::Graphql { query, .. } => tradewind_model::graphql::writes(query),
-            Self::Rest { method, .. } => !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS"),
+            Self::Rest { method, .. } => !method_reads(method),
         }
     }
+}
+
+/// A request to a third party.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpRequest {
+    /// In upper case.
+    pub method: String,
+    /// Absolute.
+    pub url: String,
+    /// Names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The bytes to send.
+    pub body: Option<Vec<u8>>,
+    /// As in the contract's `http.send`.
+    pub options: Json,
+}
+
+/// A third party's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// Names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Whether an HTTP method only reads.
+pub(crate) fn method_reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// A list on a platform that comes in pages.

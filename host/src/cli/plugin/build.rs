@@ -75,17 +75,21 @@ fn cargo(folder: &Path) -> Result<PathBuf, Fail> {
             _ => Fail::failed(format_args!("cannot run `cargo`: {error}")),
         })?;
     if !built.status.success() {
-        let hint = match has_target() {
-            true => "the messages above say what to mend".to_owned(),
-            false => format!("the target is missing: run `rustup target add {TARGET}`"),
+        let hint = if has_target() {
+            "the messages above say what to mend".to_owned()
+        } else {
+            format!("the target is missing: run `rustup target add {TARGET}`")
         };
         return Err(Fail::failed(format_args!("cargo could not build the plugin; hint: {hint}")));
     }
     let messages = built.stdout.split(|byte| *byte == b'\n');
     let messages = messages.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
-    let artifacts = messages.filter(|message| message.reason == "compiler-artifact").flat_map(|message| message.filenames);
-    artifacts.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).last().ok_or_else(|| {
-        Fail::usage("cargo built no `.wasm`; hint: the plugin's `Cargo.toml` needs `[lib]` with `crate-type = [\"cdylib\"]`")
+    let mut artifacts =
+        messages.filter(|message| message.reason == "compiler-artifact").flat_map(|message| message.filenames);
+    artifacts.rfind(|file| file.extension().is_some_and(|extension| extension == "wasm")).ok_or_else(|| {
+        Fail::usage(
+            "cargo built no `.wasm`; hint: the plugin's `Cargo.toml` needs `[lib]` with `crate-type = [\"cdylib\"]`",
+        )
     })
 }
 
@@ -105,5 +109,7 @@ fn script(language: &str, folder: &Path, output: &Path, surroundings: &Surroundi
     if status.success() {
         return Ok(());
     }
-    Err(Fail::failed(format_args!("the {language} plugin could not be built; hint: the messages above say what to mend")))
+    Err(Fail::failed(format_args!(
+        "the {language} plugin could not be built; hint: the messages above say what to mend"
+    )))
 }

@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Check(check::Arguments),
     /// Runs an action on a change of a record, and shows everything that it does. Nothing leaves this machine.
     #[command(after_help = run::EXAMPLES)]
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
 }
 
 pub(crate) fn run(command: Command, surroundings: &Surroundings) -> Result<Exit, Fail> {
@@ -44,8 +44,8 @@ pub(crate) fn run(command: Command, surroundings: &Surroundings) -> Result<Exit,
 /// What the operator would grant, given by name on the command line.
 #[derive(clap::Args)]
 struct GrantArguments {
-    /// Grants only what is named here: `data`, `queue`, `shopify`, `bigcommerce`, `config`, `expose-token` or `none`.
-    /// May be repeated. Without it, everything but `expose-token` is granted.
+    /// Grants only what is named here: `data`, `queue`, `shopify`, `bigcommerce`, `http`, `config`, `all-shops`,
+    /// `expose-token` or `none`. May be repeated. Without it, everything but the last two is granted.
     #[arg(long = "grant", value_name = "NAME")]
     grants: Vec<String>,
 }

@@ -90,27 +90,39 @@ pub(super) fn write_kit(folder: &Path) -> Result<(), Fail> {
 /// Lower-case letters and digits in words joined by `-`, beginning with a letter.
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+        && name
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
 /// Writes what is in `folder`, with paths relative to `root`, below `target`.
-fn write_folder(folder: &Dir<'_>, root: &Path, target: &Path, edit: impl Fn(&str) -> String + Copy) -> Result<(), Fail> {
+fn write_folder(
+    folder: &Dir<'_>,
+    root: &Path,
+    target: &Path,
+    edit: impl Fn(&str) -> String + Copy,
+) -> Result<(), Fail> {
     for entry in folder.entries() {
         match entry {
             // What tools left behind when this program was built is nobody's source.
-            DirEntry::Dir(inner) if inner.path().ends_with("__pycache__") || inner.path().ends_with("node_modules") => {}
+            DirEntry::Dir(inner) if inner.path().ends_with("__pycache__") || inner.path().ends_with("node_modules") => {
+            }
             DirEntry::Dir(inner) => write_folder(inner, root, target, edit)?,
             DirEntry::File(file) => {
                 let relative = file.path().strip_prefix(root).unwrap_or(file.path());
                 // A template's own manifest has another name, so that cargo does not take it for a package of ours.
                 let relative = relative.with_file_name(
-                    relative.file_name().map(|name| name.to_string_lossy().replace(".template", "")).unwrap_or_default(),
+                    relative
+                        .file_name()
+                        .map(|name| name.to_string_lossy().replace(".template", ""))
+                        .unwrap_or_default(),
                 );
                 let path = target.join(relative);
-                let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| match file.contents_utf8() {
-                    Some(text) => std::fs::write(&path, edit(text)),
-                    None => std::fs::write(&path, file.contents()),
-                });
+                let written =
+                    path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| match file.contents_utf8() {
+                        Some(text) => std::fs::write(&path, edit(text)),
+                        None => std::fs::write(&path, file.contents()),
+                    });
                 written.map_err(|error| Fail::failed(format_args!("cannot write `{}`: {error}", path.display())))?;
             }
         }

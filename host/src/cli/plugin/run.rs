@@ -162,10 +162,12 @@ fn text(report: &Report) -> String {
     section(&mut out, "changes that the action sees", &changes(&report.changes, true));
     if let Some(fields) = &report.skipped {
         let fields = fields.join("`, `");
-        out.push_str(&format!(
-            "skipped   `{}` runs when `{fields}` changed, so no sandbox was created; hint: `--anyway` runs it\n",
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(
+            out,
+            "skipped   `{}` runs when `{fields}` changed, so no sandbox was created; hint: `--anyway` runs it",
             report.action
-        ));
+        );
         return out;
     }
     ended(&mut out, "run", report.run.as_ref());
@@ -190,6 +192,11 @@ fn text(report: &Report) -> String {
         [format!("{} {}", call.shop, request(&call.call)), format!("  answered {answer}")]
     });
     section(&mut out, "platform calls that it would make", &calls.collect::<Vec<_>>());
+    let requests = journal.requests.iter().map(|request| {
+        let bytes = request.body.as_ref().map_or(0, Vec::len);
+        format!("{} {} ({})", request.method, request.url, show::bytes(bytes as u64))
+    });
+    section(&mut out, "requests that it would send", &requests.collect::<Vec<_>>());
     let logs = journal.logs.iter().map(|entry| {
         let level = format!("{:?}", entry.level).to_lowercase();
         let fields = if entry.fields.is_null() { String::new() } else { entry.fields.to_string() };
@@ -225,7 +232,6 @@ fn ended(out: &mut String, phase: &str, ended: Option<&Ended>) {
     let usage = show::usage(&ended.usage);
     match &ended.failure {
         None => {
-            // Writing into a `String` cannot fail.
             let _ = writeln!(out, "{phase:<9} ok      {usage}");
             if let Some(result) = ended.result.as_ref().filter(|_| phase == "run") {
                 out.push_str(&show::indented(&format!("result {}", show::value(Some(result))), 2));
@@ -262,7 +268,9 @@ fn explain(out: &mut String, failure: &Failure) {
 
 fn request(call: &PlatformCall) -> String {
     match call {
-        PlatformCall::Graphql { query, variables } => format!("graphql {query}\n  variables {}", show::value(Some(variables))),
+        PlatformCall::Graphql { query, variables } => {
+            format!("graphql {query}\n  variables {}", show::value(Some(variables)))
+        }
         PlatformCall::Rest { api, method, path, options, body } => {
             let api = api.map(|api| format!("{api} ")).unwrap_or_default();
             let body = body.as_ref().map(|body| format!(" {}", show::value(Some(body)))).unwrap_or_default();

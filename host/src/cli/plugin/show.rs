@@ -66,7 +66,8 @@ pub(super) fn usage(usage: &Usage) -> String {
 
 /// Text with every line moved to the right.
 pub(super) fn indented(text: &str, by: usize) -> String {
-    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
+    let margin = " ".repeat(by);
+    text.lines().flat_map(|line| [margin.as_str(), line, "\n"]).collect()
 }
 
 #[cfg(test)]

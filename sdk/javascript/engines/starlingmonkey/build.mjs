@@ -4,11 +4,9 @@
 // - it finds modules by relative paths only, so the names of packages are replaced by paths;
 // - it knows no Unicode properties, so `\p{…}` in a regular expression is replaced by the characters that have it.
 
-import { accessSync } from "node:fs";
-import { readFile, realpath, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { access, readFile, realpath, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const [tools, stage, wit, out] = process.argv.slice(2).map((path) => resolve(path));
 const load = (file) => import(pathToFileURL(join(tools, "node_modules", file)));
@@ -42,16 +40,16 @@ async function adaptModules(entry) {
   const paths = new Set([entry]);
   // A set is walked in the order of insertion, also through what is added meanwhile.
   for (const path of paths) {
-    const { adapted, imported } = adaptModule(path, await readFile(path, "utf8"));
+    const { adapted, imported } = await adaptModule(path, await readFile(path, "utf8"));
     await writeFile(path, adapted);
     for (const module of imported) paths.add(module);
   }
 }
 
 /** The adapted text of a module, and the paths of the modules that it imports. */
-function adaptModule(path, source) {
-  const { program, errors } = parser.parseSync(path, source);
-  if (errors.length > 0) throw new Error(`${relative(".", path)}: ${errors[0].message}${errors[0].codeframe}`);
+async function adaptModule(path, source) {
+  const { program, errors } = parser.parseSync(relative(".", path), source);
+  if (errors.length > 0) throw new Error(`${errors[0].message}${errors[0].codeframe}`);
   const imported = [];
   let adapted = "";
   let end = 0;
@@ -63,7 +61,7 @@ function adaptModule(path, source) {
     if (node.regex && hasProperties(node.regex)) {
       replace(node, withoutProperties(node.regex));
     } else if (node.isModuleName && !node.value.startsWith("tradewind:")) {
-      const module = findModule(node.value, path);
+      const module = await findModule(node.value, path);
       replace(node, JSON.stringify(`./${relative(dirname(path), module)}`));
       imported.push(module);
     }
@@ -85,11 +83,15 @@ function literalsOf(program) {
   return literals.sort((a, b) => a.start - b.start);
 }
 
-function findModule(name, importer) {
+/** Where a module that another one imports is, by the rules of Node.js. */
+async function findModule(name, importer) {
+  // Node.js answers this for the place of the module that asks.
+  const asker = join(dirname(importer), ".asker.mjs");
+  await writeFile(asker, "export const find = (name) => import.meta.resolve(name);");
   try {
-    const isPath = /^\.{0,2}\//.test(name);
-    const path = isPath ? resolve(dirname(importer), name) : createRequire(importer).resolve(name);
-    accessSync(path);
+    const { find } = await import(pathToFileURL(asker));
+    const path = fileURLToPath(find(name));
+    await access(path);
     return path;
   } catch {
     throw new Error(`${relative(".", importer)} imports \`${name}\`, which was not found`);

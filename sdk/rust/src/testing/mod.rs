@@ -20,7 +20,8 @@
 //! assert_eq!(fake.field("title"), json!("HAT"));
 //! ```
 //!
-//! What it does not do: it keeps no unit of work, checks no grants and enforces no limits. `tradewind plugin run` does.
+//! What it does not do: it keeps no unit of work, checks no grants and enforces no limits. `tradewind plugin run` checks
+//! grants and limits.
 
 pub(crate) mod wire;
 
@@ -44,6 +45,8 @@ pub enum Effect {
     Job(String, Value, Value),
     /// A call to a platform: `shopify` or `bigcommerce`, the GraphQL document or `METHOD path`, and its variables or options.
     Call(String, String, Value),
+    /// A request to a third party: the method, the URL and the body as text.
+    Request(String, String, String),
 }
 
 /// What an action says of itself.
@@ -94,6 +97,13 @@ impl Fake {
     #[must_use]
     pub fn answer(self, matching: &str, answer: Result<Value>) -> Self {
         with(|host| host.answers.push((matching.to_owned(), answer)));
+        self
+    }
+
+    /// Prepares the response to the next HTTP request whose URL contains `matching`: its status and body.
+    #[must_use]
+    pub fn response(self, matching: &str, status: u16, body: &str) -> Self {
+        with(|host| host.responses.push((matching.to_owned(), status, body.to_owned())));
         self
     }
 

@@ -14,6 +14,7 @@ pub(crate) struct Host {
     pub(super) stored: BTreeMap<(String, String), Value>,
     pub(super) shop: Option<String>,
     pub(super) answers: Vec<(String, Result<Value>)>,
+    pub(super) responses: Vec<(String, u16, String)>,
     pub(super) config: BTreeMap<String, Value>,
     pub(super) secrets: BTreeMap<String, String>,
     pub(super) params: Value,
@@ -30,6 +31,7 @@ impl Default for Host {
             stored: BTreeMap::new(),
             shop: Some("fake.myshopify.com".to_owned()),
             answers: Vec::new(),
+            responses: Vec::new(),
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
             params: json!({}),
@@ -500,7 +502,12 @@ pub(crate) mod queue {
 /// Answers a platform call from the prepared answers; an empty object when none matches.
 fn platform(platform: &str, what: String, with_values: &str) -> Result<String> {
     let values = parse(with_values)?;
+    // A short look, for tests: the host itself reads the document.
+    let reads = ["query", "{", "GET ", "HEAD "].iter().any(|start| what.trim_start().starts_with(start));
     with(|host| {
+        if !host.success && !reads {
+            return Err(Error::new("wrong-phase", "a platform cannot be rolled back; write to it in `success`"));
+        }
         let prepared = host.answers.iter().position(|(matching, _)| what.contains(matching.as_str()));
         let answer = prepared.map_or_else(|| Ok(json!({})), |at| host.answers.remove(at).1);
         host.effects.push(Effect::Call(platform.to_owned(), what, values));
@@ -609,5 +616,48 @@ pub(crate) mod bigcommerce {
         pub(crate) fn credentials(&self) -> Result<String> {
             Err(not_available("credentials"))
         }
+    }
+}
+
+pub(crate) mod http {
+    use super::{Effect, Error, Result, with};
+
+    pub(crate) struct Response(u16, String);
+
+    impl Response {
+        pub(crate) fn status(&self) -> u16 {
+            self.0
+        }
+        pub(crate) fn header(&self, _: &str) -> Option<String> {
+            None
+        }
+        pub(crate) fn body(&self) -> Vec<u8> {
+            self.1.clone().into_bytes()
+        }
+        pub(crate) fn text(&self) -> String {
+            self.1.clone()
+        }
+    }
+
+    pub(crate) fn send(
+        method: &str,
+        url: &str,
+        _: &[(String, String)],
+        body: Option<&[u8]>,
+        _: &str,
+    ) -> Result<Response> {
+        let body = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
+        with(|host| {
+            if !host.success && !matches!(method, "GET" | "HEAD" | "OPTIONS") {
+                return Err(Error::new("wrong-phase", "what was sent cannot be taken back"));
+            }
+            let prepared = host.responses.iter().position(|(matching, ..)| url.contains(matching.as_str()));
+            let response = prepared.map_or((200, String::new()), |at| {
+                let (_, status, body) = host.responses.remove(at);
+                (status, body)
+            });
+            host.effects.push(Effect::Request(method.to_owned(), url.to_owned(), body));
+            Ok(Response(response.0, response.1))
+        })
     }
 }

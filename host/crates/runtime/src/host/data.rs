@@ -3,7 +3,7 @@
 use tradewind_model::{ActionError, Json, code};
 use wasmtime::component::Resource;
 
-use super::{Reply, State, json, wit};
+use super::{Reply, State, json, text_as_json, wit};
 use crate::limits::Limit;
 use crate::session::{Page, Which, Write};
 use wit::data as guest;
@@ -12,6 +12,7 @@ impl State {
     async fn find(&mut self, model: &str, which: Which, options: Json) -> Reply<Option<String>> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
+        self.in_scope(if let Which::First(query) = &which { query } else { &options })?;
         let found = self.session.find(model, which, options).await?;
         Ok(found.map(|record| record.as_str().to_owned()))
     }
@@ -40,8 +41,25 @@ impl State {
             }
             Write::Create { .. } | Write::BulkCreate { .. } | Write::BulkUpdate { .. } => {}
         }
-        let written = self.session.write(model, write, json("options", options)?).await?;
+        let options = json("options", options)?;
+        self.in_scope(&options)?;
+        let written = self.session.write(model, write, options).await?;
         Ok(written.as_str().to_owned())
+    }
+}
+
+impl State {
+    /// Holds queries and options that ask for every shop's records to the grant.
+    fn in_scope(&self, options: &Json) -> Reply<()> {
+        let app = options.member("scope").is_some_and(|scope| scope == text_as_json("app"));
+        if app && !self.grants.all_shops {
+            return Err(ActionError::permanent(
+                code::NOT_GRANTED,
+                "reaching every shop's records needs the grant `all-shops`",
+            )
+            .into());
+        }
+        Ok(())
     }
 }
 
@@ -73,14 +91,18 @@ impl guest::Host for State {
     async fn find_many(&mut self, model: String, query: String) -> Reply<Resource<Page>> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
-        let page = self.session.find_many(&model, json("query", query)?).await?;
+        let query = json("query", query)?;
+        self.in_scope(&query)?;
+        let page = self.session.find_many(&model, query).await?;
         Ok(self.keep(page)?)
     }
 
     async fn count(&mut self, model: String, query: String) -> Reply<u64> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
-        Ok(self.session.count(&model, json("query", query)?).await?)
+        let query = json("query", query)?;
+        self.in_scope(&query)?;
+        Ok(self.session.count(&model, query).await?)
     }
 
     async fn create(&mut self, model: String, values: String, options: String) -> Reply<String> {

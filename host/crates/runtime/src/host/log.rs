@@ -3,6 +3,7 @@
 use tradewind_model::Json;
 
 use super::{State, text_as_json, wit};
+use crate::invoke::drain_output;
 use crate::limits::Limit;
 use crate::session::{Level, LogEntry};
 use wit::log as guest;
@@ -28,6 +29,8 @@ impl guest::Host for State {
     fn write(&mut self, level: guest::Level, message: String, fields: String) -> wasmtime::Result<()> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.log_bytes(message.len() + fields.len())?;
+        // What was printed before comes before.
+        drain_output(self, false);
         // A log call has no error to answer with, so what is not JSON is kept as it is.
         let fields = Json::parse(fields.as_str()).unwrap_or_else(|_| Json::object([("raw", &text_as_json(&fields))]));
         self.session.log(LogEntry { level: level.into(), message, fields });

@@ -6,6 +6,7 @@ mod actions;
 mod config;
 mod data;
 pub(crate) mod handles;
+mod http;
 mod log;
 mod platforms;
 mod queue;
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: Wasi,
     pub(crate) meter: Meter,
+    /// Whether the guest was there: what goes wrong from then on is the guest's doing.
+    pub(crate) instantiated: bool,
 }
 
 impl HasData for State {
@@ -124,6 +127,9 @@ pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants) -> wasmtime::Res
     }
     if grants.bigcommerce {
         wit::bigcommerce::add_to_linker::<State, State>(linker, |state| state)?;
+    }
+    if grants.http {
+        wit::http::add_to_linker::<State, State>(linker, |state| state)?;
     }
     if grants.config {
         wit::config::add_to_linker::<State, State>(linker, |state| state)?;

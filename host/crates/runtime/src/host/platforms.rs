@@ -25,6 +25,17 @@ impl State {
             WhichShop::Id(name) | WhichShop::Name(name) => name.clone(),
             WhichShop::Current => String::new(),
         };
+        if !self.grants.all_shops {
+            let current = self.session.shop(platform, WhichShop::Current).await?;
+            // Nothing is looked up: whether another shop exists is already more than the plugin may know.
+            return match current.filter(|shop| shop.id == name || shop.name == name) {
+                Some(shop) => Ok(self.keep(shop)?),
+                None => {
+                    Err(ActionError::permanent(code::NOT_GRANTED, "another shop's client needs the grant `all-shops`")
+                        .into())
+                }
+            };
+        }
         let shop = self.session.shop(platform, which).await?.ok_or_else(|| {
             ActionError::permanent(code::NOT_FOUND, format!("no {} shop `{name}` is installed", platform.as_str()))
         })?;

@@ -1,0 +1,71 @@
+//! `http`: third parties.
+
+use tradewind_model::{ActionError, code};
+use wasmtime::component::Resource;
+
+use super::{Reply, State, json, wit};
+use crate::invoke::Phase;
+use crate::limits::Limit;
+use crate::session::{HttpRequest, HttpResponse, method_reads};
+use wit::http as guest;
+
+impl guest::Host for State {
+    async fn send(
+        &mut self,
+        method: String,
+        url: String,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
+        options: String,
+    ) -> Reply<Resource<HttpResponse>> {
+        self.meter.count(Limit::HostCalls)?;
+        self.meter.count(Limit::PlatformCalls)?;
+        let method = method.to_ascii_uppercase();
+        if self.invocation.phase == Phase::Run && !method_reads(&method) {
+            return Err(ActionError::permanent(
+                code::WRONG_PHASE,
+                "what was sent cannot be taken back; hint: send it in `success`",
+            )
+            .into());
+        }
+        let request = HttpRequest { method, url, headers, body, options: json("options", options)? };
+        let response = self.session.send_http(request).await?;
+        Ok(self.keep(response)?)
+    }
+}
+
+impl State {
+    fn response(&mut self, handle: &Resource<HttpResponse>) -> wasmtime::Result<&HttpResponse> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.table.get(handle)?)
+    }
+}
+
+impl guest::HostResponse for State {
+    async fn status(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<u16> {
+        Ok(self.response(&response)?.status)
+    }
+
+    async fn header(&mut self, response: Resource<HttpResponse>, name: String) -> wasmtime::Result<Option<String>> {
+        let headers = &self.response(&response)?.headers;
+        let found = headers.iter().find(|(of, _)| of.eq_ignore_ascii_case(&name));
+        Ok(found.map(|(_, value)| value.clone()))
+    }
+
+    async fn headers(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.response(&response)?.headers.clone())
+    }
+
+    async fn body(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<Vec<u8>> {
+        Ok(self.response(&response)?.body.clone())
+    }
+
+    async fn text(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<String> {
+        Ok(String::from_utf8_lossy(&self.response(&response)?.body).into_owned())
+    }
+
+    async fn drop(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<()> {
+        self.table.delete(response)?;
+        Ok(())
+    }
+}
