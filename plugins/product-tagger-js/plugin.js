@@ -33,7 +33,7 @@ const tagProduct = {
     const shopify = Client.current();
     if (!shopify) throw new PluginError("shop-required", "there is no current Shopify shop");
     const id = `gid://shopify/Product/${call.record().id()}`;
-    shopify.graphql(ADD_TAGS, stringify({ id, tags }));
+    shopify.graphql(ADD_TAGS, stringify({ id, tags }), "null");
     log.info("product tagged", { tags: tags.length });
   },
 };

@@ -39,7 +39,7 @@ class TagProduct(Action):
         if shopify is None:
             raise PluginError("shop-required", "there is no current Shopify shop")
         product = f"gid://shopify/Product/{call.record().id()}"
-        shopify.graphql(ADD_TAGS, dumps({"id": product, "tags": tags}))
+        shopify.graphql(ADD_TAGS, dumps({"id": product, "tags": tags}), "null")
         log("info", "product tagged", tags=len(tags))
 
 

@@ -89,6 +89,7 @@ async fn record() {
                 ["parentId", "none", 18_446_744_073_709_551_615_u64, "run"],
                 ["tags", "none", ["b"], "run"],
             ],
+            "flush": "done",
             "set-after-flush": "done",
             "changes-persisted": [["price", 12, 13, "run"]],
             "change": ["price", 12, 13, "run"],
@@ -100,6 +101,7 @@ async fn record() {
             "to-changed-json-persisted": {"price": 13},
             "revert-field": "done",
             "reverted-field": 12,
+            "touch": "done",
             "touched": true,
             "revert": "done",
             "untouched": false,
@@ -144,7 +146,8 @@ async fn the_record_is_read_only_after_the_commit() {
     let (seen, outcome) = see_after_commit("see-record", product()).await;
     let refused = json!({"error": "wrong-phase"});
     let expected = json!({
-        "set": refused, "unset": refused, "apply": refused, "revert": refused, "save": refused,
+        "set": refused, "unset": refused, "apply": refused, "revert": refused, "flush": refused,
+        "touch": refused, "save": refused,
         "get": "Hat", "changes": [["price", 10, 11.5, "external"]],
     });
     assert_seen(&seen, &expected);
@@ -155,6 +158,8 @@ fn told() -> Fixture {
     let json = |text: &str| Json::parse(text).unwrap();
     let mut fixture = product().params(r#"{"limit":9007199254740993}"#);
     fixture.invocation.trigger = json(r#"{"kind":"webhook","topic":"products/update"}"#);
+    fixture.invocation.verb = Some("update".to_owned());
+    fixture.invocation.payload = Some(json(r#"{"id":820982911946154508}"#));
     fixture.invocation.caller = Some(json(r#"{"id":"u1","roles":["admin"]}"#));
     fixture.invocation.shop = Some(json(r#"{"id":"1","platform":"shopify","domain":"hats.myshopify.com"}"#));
     "delivery-7".clone_into(&mut fixture.invocation.idempotency_key);
@@ -172,6 +177,8 @@ async fn invocation() {
             "param": 9_007_199_254_740_993_u64,
             "param-absent": "none",
             "trigger": {"kind": "webhook", "topic": "products/update"},
+            "verb": "update",
+            "payload": {"id": 820_982_911_946_154_508_u64},
             "session": {"id": "u1", "roles": ["admin"]},
             "shop": {"id": "1", "platform": "shopify", "domain": "hats.myshopify.com"},
             "record": "42",
@@ -192,10 +199,10 @@ async fn invocation() {
     assert_seen(&seen, &expected(json!({"ran": true})));
 
     let (seen, _) = see("see-invocation", Fixture::new("")).await;
-    for absent in ["session", "shop", "run-result", "checkpoint-state"] {
+    for absent in ["payload", "session", "shop", "run-result", "checkpoint-state"] {
         assert_eq!(seen[absent], "none", "`{absent}`");
     }
-    assert_eq!(seen["record"], Value::Null);
+    assert_eq!((&seen["record"], &seen["verb"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
@@ -253,11 +260,13 @@ async fn queue() {
         "enqueue-again": {"error": "not-unique"},
         "enqueue-ignored": "once",
         "enqueue-call": "job-2",
+        "enqueue-elsewhere": {"error": "invalid-argument"},
+        "enqueue-other-platform": "job-3",
         "enqueue-not-json": {"error": "invalid-json"},
         "status": {"error": "not-available"},
         "cancel": {"error": "not-available"},
     });
     assert_seen(&seen, &expected);
     let Entries { jobs, .. } = &*journal.entries();
-    assert_eq!((jobs.len(), outcome.usage.jobs), (2, 5));
+    assert_eq!((jobs.len(), outcome.usage.jobs), (3, 7));
 }

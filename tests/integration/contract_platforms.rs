@@ -32,6 +32,7 @@ async fn shopify() {
         "graphql-not-json": {"error": "invalid-json"},
         "rest": {},
         "rest-write": refused,
+        "rest-elsewhere": {"error": "invalid-argument"},
         "rest-pages": [true, true],
         "graphql-pages": [true, true],
         "budget": null,
@@ -40,7 +41,7 @@ async fn shopify() {
     assert_seen(&seen, &expected);
     // What was refused was not called, but counted: refusals are not a way around the limit.
     assert_eq!(journal.entries().calls.len(), 4);
-    assert_eq!(outcome.usage.platform_calls, 10);
+    assert_eq!(outcome.usage.platform_calls, 7);
 
     let (seen, _) = see("see-shopify", Fixture::new("").shop(Some(bigcommerce()))).await;
     assert_eq!(seen["current"], "none");
@@ -59,6 +60,7 @@ async fn bigcommerce_stores() {
         "store-hash": "abc123",
         "request": {},
         "request-v2": {},
+        "request-v4": {"error": "invalid-argument"},
         "request-write": {"error": "wrong-phase"},
         "pages": [true, true],
         "budget": null,
@@ -258,6 +260,11 @@ async fn what_is_missing_answers_not_available() {
         "send-not-json",
         "count-all-shops",
         "rest-write",
+        "rest-elsewhere",
+        "enqueue-elsewhere",
+        "flush",
+        "touch",
+        "request-v4",
         "request-write",
         "credentials",
         "budget",

@@ -11,6 +11,8 @@ pub(crate) fn see(call: &Invocation) -> Seen {
     seen.saw_maybe_json("param", call.param("limit"));
     seen.saw_maybe_json("param-absent", call.param("nothing"));
     seen.saw_json("trigger", &call.trigger());
+    seen.saw("verb", call.verb());
+    seen.saw_maybe_json("payload", call.payload());
     seen.saw_maybe_json("session", call.session());
     seen.saw_maybe_json("shop", call.shop());
     seen.saw("record", call.record().map(|record| record.id()));

@@ -4,7 +4,7 @@ use tradewind_sdk::serde_json::json;
 
 use crate::Seen;
 use crate::bindings::tradewind::plugin::actions::Invocation;
-use crate::bindings::tradewind::plugin::bigcommerce::{self, Api};
+use crate::bindings::tradewind::plugin::bigcommerce;
 use crate::bindings::tradewind::plugin::shopify;
 
 const READ: &str = "query Read($after: String) { products(after: $after) { nodes { id } } }";
@@ -22,15 +22,16 @@ pub(crate) fn see_shopify(_: &Invocation) -> Seen {
     };
     seen.saw("shop-id", client.shop_id());
     seen.saw("shop-domain", client.shop_domain());
-    seen.saw_json_answer("graphql", client.graphql(READ, "null"));
-    seen.saw_json_answer("graphql-write", client.graphql(WRITE, "null"));
-    seen.saw_json_answer("graphql-not-json", client.graphql(READ, "after"));
-    seen.saw_json_answer("rest", client.rest("get", "products/1.json", "null", None));
-    seen.saw_json_answer("rest-write", client.rest("put", "products/1.json", "null", Some("{}")));
-    seen.saw_answer("rest-pages", client.rest_pages("products.json", "{}"), |pager| {
+    seen.saw_json_answer("graphql", client.graphql(READ, "null", "null"));
+    seen.saw_json_answer("graphql-write", client.graphql(WRITE, "null", "null"));
+    seen.saw_json_answer("graphql-not-json", client.graphql(READ, "after", "null"));
+    seen.saw_json_answer("rest", client.rest("get", "products/1.json", "null", None, "null"));
+    seen.saw_json_answer("rest-write", client.rest("put", "products/1.json", "null", Some("{}"), "null"));
+    seen.saw_json_answer("rest-elsewhere", client.rest("get", "https://evil.example/", "null", None, "null"));
+    seen.saw_answer("rest-pages", client.rest_pages("products.json", "{}", "null"), |pager| {
         json!([pager.next().is_ok_and(|page| page.is_some()), pager.next().is_ok_and(|page| page.is_none())])
     });
-    seen.saw_answer("graphql-pages", client.graphql_pages(READ, "{}", "products"), |pager| {
+    seen.saw_answer("graphql-pages", client.graphql_pages(READ, "{}", "products", "null"), |pager| {
         json!([pager.next().is_ok_and(|page| page.is_some()), pager.next().is_ok_and(|page| page.is_none())])
     });
     seen.saw_json("budget", &client.budget());
@@ -51,10 +52,11 @@ pub(crate) fn see_bigcommerce(_: &Invocation) -> Seen {
     seen.saw("store-id", client.store_id());
     seen.saw("store-hash", client.store_hash());
     let one = r#"{"path":{"id":1}}"#;
-    seen.saw_json_answer("request", client.request(Api::V3, "get", "/catalog/products/{id}", one));
-    seen.saw_json_answer("request-v2", client.request(Api::V2, "get", "/store", "null"));
-    seen.saw_json_answer("request-write", client.request(Api::V3, "delete", "/catalog/products/{id}", one));
-    seen.saw_answer("pages", client.pages(Api::V3, "/catalog/products", "null"), |pager| {
+    seen.saw_json_answer("request", client.request("v3", "get", "/catalog/products/{id}", one));
+    seen.saw_json_answer("request-v2", client.request("v2", "get", "/store", "null"));
+    seen.saw_json_answer("request-v4", client.request("v4", "get", "/store", "null"));
+    seen.saw_json_answer("request-write", client.request("v3", "delete", "/catalog/products/{id}", one));
+    seen.saw_answer("pages", client.pages("v3", "/catalog/products", "null"), |pager| {
         json!([pager.next().is_ok_and(|page| page.is_some()), pager.next().is_ok_and(|page| page.is_none())])
     });
     seen.saw_json("budget", &client.budget());

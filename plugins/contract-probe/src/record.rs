@@ -17,7 +17,7 @@ pub(crate) fn see(call: &Invocation) -> Seen {
     seen.saw_done("apply-not-an-object", record.apply("[]"));
     seen.saw("changes", changes(&record, Baseline::Loaded));
     // From here on the two baselines differ.
-    record.flush(Baseline::Persisted);
+    seen.saw_done("flush", record.flush(Baseline::Persisted));
     seen.saw_done("set-after-flush", record.set("price", "13"));
     seen.saw("changes-persisted", changes(&record, Baseline::Persisted));
     seen.saw("change", change(record.change("price", Baseline::Persisted)));
@@ -29,7 +29,7 @@ pub(crate) fn see(call: &Invocation) -> Seen {
     seen.saw_json("to-changed-json-persisted", &record.to_changed_json(Baseline::Persisted));
     seen.saw_done("revert-field", record.revert(Some("price"), Baseline::Persisted));
     seen.saw_maybe_json("reverted-field", record.get("price"));
-    record.touch();
+    seen.saw_done("touch", record.touch());
     seen.saw("touched", record.changed(None, Baseline::Persisted));
     seen.saw_done("revert", record.revert(None, Baseline::Persisted));
     seen.saw("untouched", record.changed(None, Baseline::Persisted));
@@ -74,6 +74,8 @@ pub(crate) fn see_after_commit(call: &Invocation) -> Seen {
     seen.saw_done("unset", record.unset("title"));
     seen.saw_done("apply", record.apply(r#"{"title":"too late"}"#));
     seen.saw_done("revert", record.revert(None, Baseline::Loaded));
+    seen.saw_done("flush", record.flush(Baseline::Loaded));
+    seen.saw_done("touch", record.touch());
     seen.saw_done("save", record.save());
     seen.saw_maybe_json("get", record.get("title"));
     seen.saw("changes", changes(&record, Baseline::Loaded));

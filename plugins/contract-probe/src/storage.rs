@@ -65,6 +65,10 @@ pub(crate) fn see_queue(_: &Invocation) -> Seen {
     seen.saw_answer("enqueue-ignored", queue::enqueue_action("thing.paint", "{}", ignore), text);
     let call = r#"{"platform":"shopify","graphql":{"query":"{ shop { name } }"}}"#;
     seen.saw_answer("enqueue-call", queue::enqueue_call(call, "null"), text);
+    let away = r#"{"platform":"shopify","rest":{"method":"GET","path":"../oauth"}}"#;
+    seen.saw_answer("enqueue-elsewhere", queue::enqueue_call(away, "null"), text);
+    let ungranted = r#"{"platform":"bigcommerce","rest":{"method":"GET","path":"/store"}}"#;
+    seen.saw_answer("enqueue-other-platform", queue::enqueue_call(ungranted, "null"), text);
     seen.saw_answer("enqueue-not-json", queue::enqueue_call("shopify", "null"), text);
     seen.saw_json_answer("status", queue::status("once"));
     seen.saw_answer("cancel", queue::cancel("once"), |cancelled| json!(cancelled));

@@ -186,7 +186,7 @@ fn job_flood(_: &Invocation) -> Ended {
 fn platform_flood(_: &Invocation) -> Ended {
     let client = client()?;
     loop {
-        client.graphql("query { shop { name } }", "null")?;
+        client.graphql("query { shop { name } }", "null", "null")?;
     }
 }
 
@@ -230,7 +230,7 @@ fn deep_json(call: &Invocation) -> Ended {
     let record = record(call)?;
     let nested = |last: &str| format!("{}\"{}\",{last}{}", "[".repeat(127), "x".repeat(7 << 20), "]".repeat(127));
     record.set("deep", &nested("1"))?;
-    record.flush(bindings::tradewind::plugin::actions::Baseline::Loaded);
+    record.flush(bindings::tradewind::plugin::actions::Baseline::Loaded)?;
     record.set("deep", &nested("1.0"))?;
     Ok("null".to_owned())
 }
@@ -258,7 +258,7 @@ fn sleep(_: &Invocation) -> Ended {
 
 /// Waits for a platform that the test makes slow.
 fn slow_host_call(_: &Invocation) -> Ended {
-    client()?.graphql("query { shop { name } }", "null")
+    client()?.graphql("query { shop { name } }", "null", "null")
 }
 
 /// Uses a handle that it has given back.
@@ -315,7 +315,7 @@ fn invalid_json_argument(call: &Invocation) -> Ended {
 
 /// Writes to a platform before the commit.
 fn platform_write_in_run(_: &Invocation) -> Ended {
-    client()?.graphql("mutation { productDelete(input: {id: \"1\"}) { deletedProductId } }", "null")
+    client()?.graphql("mutation { productDelete(input: {id: \"1\"}) { deletedProductId } }", "null", "null")
 }
 
 /// Does its work and then fails: nothing of it may stay.

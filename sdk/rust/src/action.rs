@@ -138,6 +138,16 @@ impl<A: Action> Call<'_, A> {
         Ok(serde_json::from_str(&self.raw.invocation.trigger())?)
     }
 
+    /// `create`, `update`, `delete` or the custom verb that was called; none for an action on no model.
+    pub fn verb(&self) -> Option<String> {
+        self.raw.invocation.verb()
+    }
+
+    /// The webhook's body as it arrived; none for every other trigger.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        Ok(self.raw.invocation.payload().map(|text| serde_json::from_str(&text)).transpose()?)
+    }
+
     /// Who is calling, if anybody is.
     pub fn session(&self) -> Result<Option<Value>> {
         Ok(self.raw.invocation.session().map(|text| serde_json::from_str(&text)).transpose()?)

@@ -6,7 +6,23 @@ use serde_json::Value;
 use crate::host::bigcommerce as host;
 use crate::{Error, Result};
 
-pub use host::Api;
+/// Which generation of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The older one, which orders are still in.
+    V2,
+    /// The present one.
+    V3,
+}
+
+impl Api {
+    fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+}
 
 /// A store's client.
 pub struct Client(host::Client);
@@ -44,12 +60,12 @@ impl Client {
 
     /// Sends a request; `options` is `{"path", "query", "body"}`, each optional. Returns the unwrapped data.
     pub fn request<T: DeserializeOwned>(&self, api: Api, method: &str, path: &str, options: &Value) -> Result<T> {
-        Ok(serde_json::from_str(&self.0.request(api, method, path, &options.to_string())?)?)
+        Ok(serde_json::from_str(&self.0.request(api.name(), method, path, &options.to_string())?)?)
     }
 
     /// Every page of a list.
     pub fn pages(&self, api: Api, path: &str, options: &Value) -> Result<Pages> {
-        Ok(Pages(self.0.pages(api, path, &options.to_string())?))
+        Ok(Pages(self.0.pages(api.name(), path, &options.to_string())?))
     }
 
     /// What the host knows of the budget now.

@@ -137,13 +137,13 @@ impl Record {
     }
 
     /// Makes the present state the baseline.
-    pub fn flush(&self, since: Since) {
-        self.0.flush(since.to_host());
+    pub fn flush(&self, since: Since) -> Result<()> {
+        Ok(self.0.flush(since.to_host())?)
     }
 
     /// Marks the record as changed although no field differs.
-    pub fn touch(&self) {
-        self.0.touch();
+    pub fn touch(&self) -> Result<()> {
+        Ok(self.0.touch()?)
     }
 
     /// The whole record as a Rust type.

@@ -45,7 +45,17 @@ impl Client {
 
     /// Runs a GraphQL operation and returns its `data`. A mutation's `userErrors` are an error.
     pub fn graphql<T: DeserializeOwned>(&self, query: &str, variables: &impl Serialize) -> Result<T> {
-        Ok(serde_json::from_str(&self.0.graphql(query, &text(variables)?)?)?)
+        self.graphql_with(query, variables, &Value::Null)
+    }
+
+    /// Like [`graphql`](Self::graphql), with the options `{"timeoutMs", "apiVersion", "idempotencyKey", "retries"}`.
+    pub fn graphql_with<T: DeserializeOwned>(
+        &self,
+        query: &str,
+        variables: &impl Serialize,
+        options: &Value,
+    ) -> Result<T> {
+        Ok(serde_json::from_str(&self.0.graphql(query, &text(variables)?, &options.to_string())?)?)
     }
 
     /// Sends a REST request; `path` is relative to the versioned root.
@@ -57,17 +67,37 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<T> {
         let body = body.map(Value::to_string);
-        Ok(serde_json::from_str(&self.0.rest(method, path, &query.to_string(), body.as_deref())?)?)
+        Ok(serde_json::from_str(&self.0.rest(method, path, &query.to_string(), body.as_deref(), "null")?)?)
+    }
+
+    /// Reads a REST resource: `get("products/1.json")`.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.rest("GET", path, &Value::Null, None)
+    }
+
+    /// Creates a REST resource: `post("products.json", &json!({"product": {…}}))`.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        self.rest("POST", path, &Value::Null, Some(body))
+    }
+
+    /// Updates a REST resource.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        self.rest("PUT", path, &Value::Null, Some(body))
+    }
+
+    /// Deletes a REST resource.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        self.rest::<Value>("DELETE", path, &Value::Null, None).map(drop)
     }
 
     /// Every page of a REST list.
     pub fn rest_pages(&self, path: &str, query: &Value) -> Result<Pages> {
-        Ok(Pages(self.0.rest_pages(path, &query.to_string())?))
+        Ok(Pages(self.0.rest_pages(path, &query.to_string(), "null")?))
     }
 
     /// Every page of the connection at the dotted `path` of a query that takes `$after`.
     pub fn graphql_pages(&self, query: &str, variables: &impl Serialize, path: &str) -> Result<Pages> {
-        Ok(Pages(self.0.graphql_pages(query, &text(variables)?, path)?))
+        Ok(Pages(self.0.graphql_pages(query, &text(variables)?, path, "null")?))
     }
 
     /// What the host knows of the budget now.

@@ -1,6 +1,6 @@
 //! What a plugin says of itself when it is installed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,11 @@ pub struct Ask {
 }
 
 impl ActionDeclaration {
-    /// Whether the action wants to hear of this record's changes. When it does not, no sandbox is created.
-    pub fn is_interested(&self, record: &ActiveRecord) -> bool {
-        self.when_changed.is_empty()
+    /// Whether the action wants to hear of this record's changes. When it does not, no sandbox is created. A deletion changes
+    /// no field and a custom verb was called on purpose, so both always run.
+    pub fn is_interested(&self, record: &ActiveRecord, verb: &str) -> bool {
+        !matches!(verb, "create" | "update")
+            || self.when_changed.is_empty()
             || self.when_changed.iter().any(|field| record.changed(Some(field), Baseline::Loaded))
     }
 
@@ -108,7 +110,8 @@ impl Description {
         if self.actions.is_empty() {
             problems.push("`describe` declares no action; hint: call `registrar.action(…)` for each".to_owned());
         }
-        for (index, action) in self.actions.iter().enumerate() {
+        let mut names = HashSet::new();
+        for action in &self.actions {
             let name = &action.name;
             if !is_name(name) {
                 problems.push(format!(
@@ -116,7 +119,7 @@ impl Description {
                      {NAME_BYTES_MAX} bytes; hint: `tag-product`"
                 ));
             }
-            if self.actions[..index].iter().any(|other| other.name == *name) {
+            if !names.insert(name) {
                 problems.push(format!("action `{name}` is declared twice; hint: give each action its own name"));
             }
             for OnModel { model, verb } in &action.models {
@@ -165,9 +168,10 @@ mod tests {
             when_changed: fields.iter().map(|field| (*field).to_owned()).collect(),
             ..ActionDeclaration::default()
         };
-        assert!(wants(&[]).is_interested(&record));
-        assert!(wants(&["body", "title"]).is_interested(&record));
-        assert!(!wants(&["body"]).is_interested(&record));
+        assert!(wants(&[]).is_interested(&record, "update"));
+        assert!(wants(&["body", "title"]).is_interested(&record, "create"));
+        assert!(!wants(&["body"]).is_interested(&record, "update"));
+        assert!(wants(&["body"]).is_interested(&record, "delete") && wants(&["body"]).is_interested(&record, "upcase"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub fn writes(document: &str) -> bool {
     let mut rest = document;
     while let Some(character) = rest.chars().next() {
         let skip = match character {
-            '#' => rest.find('\n').unwrap_or(rest.len()),
+            '#' => rest.find(['\n', '\r']).unwrap_or(rest.len()),
             '"' => string_length(rest),
             '{' | '(' | '[' => {
                 depth += 1;
@@ -63,7 +63,7 @@ fn string_length(text: &str) -> usize {
         match character {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' | '\n' => return at + 1,
+            '"' | '\n' | '\r' => return at + 1,
             _ => {}
         }
     }
@@ -80,6 +80,7 @@ mod tests {
             "mutation { tagsAdd { id } }",
             "  mutation AddTags($id: ID!) { tagsAdd(id: $id) { id } }",
             "# a comment\nmutation{a}",
+            "# a comment\rmutation{a}",
             "query A { a } mutation B { b }",
             "fragment F on Product { id } mutation { a }",
             "query A($x: String = \"}\") { a } mutation B { b }",

@@ -71,6 +71,9 @@ pub struct ActiveRecord {
     stored: bool,
     empty: bool,
     touched: bool,
+    touched_for_host: bool,
+    /// Whether the `loaded` baseline was moved.
+    flushed: bool,
     fields: IndexMap<Box<str>, Field>,
 }
 
@@ -79,6 +82,8 @@ struct Field {
     current: Option<Json>,
     loaded: Option<Json>,
     persisted: Option<Json>,
+    /// What is stored, whatever a plugin flushed.
+    stored: Option<Json>,
     /// Cached answers to `current != loaded` and `current != persisted`.
     changed_since_loaded: bool,
     changed_since_persisted: bool,
@@ -121,6 +126,8 @@ impl ActiveRecord {
             stored: document.is_some(),
             empty: true,
             touched: false,
+            touched_for_host: false,
+            flushed: false,
             fields: IndexMap::new(),
         };
         for (name, value) in document.map(object_members).transpose()?.unwrap_or_default() {
@@ -128,7 +135,8 @@ impl ActiveRecord {
             let field = Field {
                 current: Some(value.clone()),
                 loaded: Some(value.clone()),
-                persisted: Some(value),
+                persisted: Some(value.clone()),
+                stored: Some(value),
                 changed_since_loaded: false,
                 changed_since_persisted: false,
                 origin: Origin::External,
@@ -235,6 +243,7 @@ impl ActiveRecord {
         };
         let Some(name) = field else {
             self.touched = false;
+            self.touched_for_host = false;
             self.fields.values_mut().for_each(back);
             return;
         };
@@ -246,6 +255,7 @@ impl ActiveRecord {
     /// Makes the present state the baseline and clears the touch mark.
     pub fn flush(&mut self, since: Baseline) {
         self.touched = false;
+        self.flushed |= since == Baseline::Loaded;
         for field in self.fields.values_mut() {
             match since {
                 Baseline::Loaded => field.loaded.clone_from(&field.current),
@@ -258,11 +268,20 @@ impl ActiveRecord {
     /// Marks the record as changed although no field differs.
     pub fn touch(&mut self) {
         self.touched = true;
+        self.touched_for_host = true;
     }
 
-    /// Whether the record was touched since the last flush.
-    pub fn is_touched(&self) -> bool {
-        self.touched
+    /// Takes back what was flushed of the `loaded` baseline, which is one plugin's view: what is stored and what the next
+    /// plugin sees does not depend on it.
+    pub fn forget_flushes(&mut self) {
+        self.touched = self.touched_for_host;
+        if !std::mem::take(&mut self.flushed) {
+            return;
+        }
+        for field in self.fields.values_mut() {
+            field.loaded.clone_from(&field.stored);
+            field.compare();
+        }
     }
 
     /// All present fields as an object.
@@ -285,6 +304,7 @@ impl ActiveRecord {
             current: None,
             loaded: None,
             persisted: None,
+            stored: None,
             changed_since_loaded: false,
             changed_since_persisted: false,
             origin,
@@ -400,7 +420,22 @@ mod tests {
         assert!(!record.changed(None, Baseline::Loaded));
         record.touch();
         record.revert(None, Baseline::Loaded);
-        assert!(!record.is_touched());
+        record.forget_flushes();
+        assert!(!record.changed(None, Baseline::Loaded));
+    }
+
+    #[test]
+    fn a_flush_is_forgotten_after_the_plugin() {
+        let mut record = product();
+        record.set("title", json("\"Cap\""), Origin::External);
+        record.touch();
+        record.flush(Baseline::Loaded);
+        record.set("price", json("11"), Origin::Run);
+        assert_eq!(names(&record, Baseline::Loaded), ["price"]);
+        record.forget_flushes();
+        assert_eq!(names(&record, Baseline::Loaded), ["title", "price"]);
+        assert_eq!(record.origin("title"), Some(Origin::External));
+        assert!(record.changed(None, Baseline::Loaded));
     }
 
     #[test]

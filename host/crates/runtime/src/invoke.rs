@@ -36,6 +36,10 @@ pub struct Invocation {
     pub params: Json,
     /// Why it runs, as the contract's `invocation.trigger` documents it.
     pub trigger: Json,
+    /// `create`, `update`, `delete` or the custom verb; none for an action on no model.
+    pub verb: Option<String>,
+    /// The webhook's body as it arrived.
+    pub payload: Option<Json>,
     /// Who is calling.
     pub caller: Option<Json>,
     /// The current shop.
@@ -66,6 +70,8 @@ impl Invocation {
             phase,
             params: Json::object([]),
             trigger: Json::object([]),
+            verb: None,
+            payload: None,
             caller: None,
             shop: None,
             record: None,
@@ -131,7 +137,11 @@ pub(crate) async fn call(
     let usage = usage(plugin, &store);
     let mut state = store.into_data();
     drain_output(&mut state, true);
-    Outcome { result, record: state.invocation.record, session: state.session, usage }
+    let mut record = state.invocation.record;
+    if let Some(record) = &mut record {
+        record.forget_flushes();
+    }
+    Outcome { result, record, session: state.session, usage }
 }
 
 /// Asks a plugin what it offers. The problems are those of single registrations.

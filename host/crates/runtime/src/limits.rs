@@ -75,6 +75,10 @@ impl Default for Limits {
 /// long for its turn, and a waking ticker costs less than a thousandth of a core.
 pub const TICK: Duration = Duration::from_millis(5);
 
+/// Bytes that the host takes for a field beside its name and its value. Counted against `kept_bytes_max`, so that an object
+/// of a million tiny members costs what it takes.
+pub(crate) const FIELD_BYTES: usize = 160;
+
 /// Bytes of stack for guest code, for all plugins alike because it is a property of the engine. 512 KiB: deep recursion
 /// in JavaScript needs most of it, endless recursion ends in a millisecond.
 pub const STACK_BYTES_MAX: u64 = 512 << 10;

@@ -1,5 +1,6 @@
 //! Installs plugins and calls them.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,8 +80,19 @@ pub struct InstallError {
     pub problems: Vec<Problem>,
 }
 
+/// More problems than this are one problem said many times.
+const PROBLEMS_SHOWN_MAX: usize = 100;
+
 fn listed(problems: &[Problem]) -> String {
-    problems.iter().fold(String::new(), |list, problem| format!("{list}\n  - {problem}"))
+    let mut list = String::new();
+    for problem in problems.iter().take(PROBLEMS_SHOWN_MAX) {
+        // Writing into a `String` cannot fail.
+        let _ = write!(list, "\n  - {problem}");
+    }
+    if problems.len() > PROBLEMS_SHOWN_MAX {
+        let _ = write!(list, "\n  and {} more", problems.len() - PROBLEMS_SHOWN_MAX);
+    }
+    list
 }
 
 impl Runtime {

@@ -270,6 +270,9 @@ pub enum PlatformCall {
         query: String,
         /// An object, or `null`.
         variables: Json,
+        /// As in the contract's `shopify`.
+        #[serde(skip_serializing_if = "Json::is_null")]
+        options: Json,
     },
     /// A REST request.
     Rest {
@@ -280,11 +283,15 @@ pub enum PlatformCall {
         method: String,
         /// Relative to the API's root.
         path: String,
-        /// BigCommerce: `{"path", "query", "body"}`. Shopify: the query alone.
-        options: Json,
+        /// Shopify's query; BigCommerce has it in `options`.
+        #[serde(skip_serializing_if = "Json::is_null")]
+        query: Json,
         /// Shopify's body.
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Json>,
+        /// As in the contract's interface of the platform.
+        #[serde(skip_serializing_if = "Json::is_null")]
+        options: Json,
     },
 }
 
@@ -296,6 +303,22 @@ impl PlatformCall {
             Self::Rest { method, .. } => !method_reads(method),
         }
     }
+
+    /// Whether the call stays on the platform's API: a path with a host of its own, or one that climbs out, would take the
+    /// token elsewhere.
+    pub fn stays_on_api(&self) -> bool {
+        match self {
+            Self::Graphql { .. } => true,
+            Self::Rest { path, .. } => is_relative(path),
+        }
+    }
+}
+
+/// Whether a REST path is relative and climbs nowhere, however it is spelled.
+pub(crate) fn is_relative(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace(['\\', '\t', '\n', '\r'], "/");
+    let scheme = path.split('/').next().is_some_and(|first| first.contains(':'));
+    !scheme && !path.starts_with("//") && path.split(['/', '?', '#']).all(|segment| segment != "..")
 }
 
 /// A request to a third party.
@@ -345,4 +368,19 @@ pub struct ListPage {
     pub items: Json,
     /// Where the next page begins, none after the last.
     pub next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_relative;
+
+    #[test]
+    fn paths_stay_on_the_api() {
+        for path in ["products/1.json", "/catalog/products", "orders.json?since=2024-01-01T00:00:00Z", "a..b/c"] {
+            assert!(is_relative(path), "{path}");
+        }
+        for path in ["https://evil.example/x", "//evil.example", "../../oauth", "a/%2E%2e/b", "a\\..\\b", "HTTP:x"] {
+            assert!(!is_relative(path), "{path}");
+        }
+    }
 }

@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// The record's model; the action's first one when not given.
     #[arg(long)]
     model: Option<String>,
+    /// What happens to the record: `create`, `update`, `delete` or a custom verb. Without it, what the action is declared for.
+    #[arg(long)]
+    verb: Option<String>,
     /// The record's id; the `id` of `--before` or `--after`, or 1, when not given.
     #[arg(long)]
     id: Option<String>,
@@ -79,8 +82,10 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
         }
         let shop = session.shop.as_ref().map(shop_json);
         let record = arguments.record(action)?;
+        let verb = record.as_ref().map(|record| arguments.verb(action, record));
         let (now, seed, anyway) = (surroundings.now, arguments.seed, arguments.anyway);
-        let of = Try { runtime: &runtime, plugin: &plugin, action, record, params, shop, session, now, seed, anyway };
+        let of =
+            Try { runtime: &runtime, plugin: &plugin, action, record, verb, params, shop, session, now, seed, anyway };
         Ok(try_out(of).await)
     })?;
     if arguments.json {
@@ -141,6 +146,17 @@ impl Arguments {
         let id = self.id.clone().or(id).unwrap_or_else(|| "1".to_owned());
         let record = incoming_record(model, &id, before.as_ref(), after.as_ref());
         record.map(Some).map_err(|_| Fail::usage("`--before` and `--after` must hold JSON objects"))
+    }
+}
+
+impl Arguments {
+    /// The verb that was given, or the one of the action's that fits the record best.
+    fn verb(&self, action: &ActionDeclaration, record: &ActiveRecord) -> String {
+        let natural = if record.is_new() { "create" } else { "update" };
+        let mut declared = action.models.iter().filter(|on| on.model == record.model()).map(|on| on.verb.as_str());
+        let first = declared.clone().next().unwrap_or(natural);
+        let fits = if declared.any(|verb| verb == natural) { natural } else { first };
+        self.verb.clone().unwrap_or_else(|| fits.to_owned())
     }
 }
 
@@ -240,12 +256,12 @@ fn ended(out: &mut String, phase: &str, ended: Option<&Ended>) {
         Some(failure) => {
             let _ = writeln!(out, "{phase:<9} FAILED  {usage}");
             out.push_str(&show::indented(&failure.to_string(), 2));
-            explain(out, failure);
+            explain(out, phase, failure);
         }
     }
 }
 
-fn explain(out: &mut String, failure: &Failure) {
+fn explain(out: &mut String, phase: &str, failure: &Failure) {
     if let Failure::Returned(error) = failure {
         let retry = if error.retryable { "it would be tried again" } else { "it would not be tried again" };
         out.push_str(&show::indented(retry, 2));
@@ -261,20 +277,24 @@ fn explain(out: &mut String, failure: &Failure) {
         out.push_str("  standard error\n");
         out.push_str(&show::indented(stderr, 4));
     }
-    if failure.kind() != "returned" {
-        out.push_str("  nothing of what it wrote would be kept\n");
-    }
+    out.push_str(if phase == "run" {
+        "  nothing of what it wrote would be kept\n"
+    } else {
+        "  what `run` wrote is committed\n"
+    });
 }
 
 fn request(call: &PlatformCall) -> String {
     match call {
-        PlatformCall::Graphql { query, variables } => {
+        PlatformCall::Graphql { query, variables, .. } => {
             format!("graphql {query}\n  variables {}", show::value(Some(variables)))
         }
-        PlatformCall::Rest { api, method, path, options, body } => {
+        PlatformCall::Rest { api, method, path, query, options, body } => {
             let api = api.map(|api| format!("{api} ")).unwrap_or_default();
             let body = body.as_ref().map(|body| format!(" {}", show::value(Some(body)))).unwrap_or_default();
-            format!("{api}{method} {path} {}{body}", show::value(Some(options)))
+            let given = [query, options].into_iter().filter(|json| !json.is_null());
+            let given = given.map(|json| format!(" {}", show::value(Some(json)))).collect::<String>();
+            format!("{api}{method} {path}{given}{body}")
         }
     }
 }

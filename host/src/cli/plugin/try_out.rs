@@ -13,6 +13,8 @@ pub(super) struct Try<'a> {
     pub(super) plugin: &'a Plugin,
     pub(super) action: &'a ActionDeclaration,
     pub(super) record: Option<ActiveRecord>,
+    /// `create`, `update`, `delete` or the custom verb.
+    pub(super) verb: Option<String>,
     pub(super) params: Json,
     pub(super) shop: Option<Json>,
     pub(super) session: FakeSession,
@@ -114,7 +116,10 @@ pub(super) async fn try_out(of: Try<'_>) -> Report {
         success: None,
         journal: Entries::default(),
     };
-    let uninteresting = of.record.as_ref().is_some_and(|record| !of.action.is_interested(record));
+    let uninteresting = of
+        .record
+        .as_ref()
+        .is_some_and(|record| !of.action.is_interested(record, of.verb.as_deref().unwrap_or_default()));
     if uninteresting && !of.anyway {
         report.skipped = Some(of.action.when_changed.clone());
         return report;
@@ -150,6 +155,7 @@ impl Try<'_> {
         let invocation = Invocation {
             params: self.params.clone(),
             trigger: Json::object([("kind", &Json::of("manual").unwrap_or_else(|_| Json::null()))]),
+            verb: self.verb.clone(),
             shop: self.shop.clone(),
             record,
             run_result,

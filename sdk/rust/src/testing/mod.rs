@@ -121,6 +121,13 @@ impl Fake {
         self
     }
 
+    /// Gives the call a webhook's body.
+    #[must_use]
+    pub fn payload(self, body: Value) -> Self {
+        with(|host| host.payload = Some(body));
+        self
+    }
+
     /// Takes the current shop away.
     #[must_use]
     pub fn without_shop(self) -> Self {

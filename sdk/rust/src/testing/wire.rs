@@ -18,6 +18,7 @@ pub(crate) struct Host {
     pub(super) config: BTreeMap<String, Value>,
     pub(super) secrets: BTreeMap<String, String>,
     pub(super) params: Value,
+    pub(super) payload: Option<Value>,
     pub(super) run_result: Option<Value>,
     pub(super) success: bool,
     pub(super) declared: Vec<Declared>,
@@ -35,6 +36,7 @@ impl Default for Host {
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
             params: json!({}),
+            payload: None,
             run_result: None,
             success: false,
             declared: Vec::new(),
@@ -92,6 +94,10 @@ impl FakeRecord {
 
     pub(super) fn get(&self, field: &str) -> Option<&Value> {
         self.current.get(field)
+    }
+
+    fn verb(&self) -> &'static str {
+        if self.loaded.is_empty() { "create" } else { "update" }
     }
 
     fn baseline(&self, since: Baseline) -> &Map<String, Value> {
@@ -208,17 +214,17 @@ impl ActiveRecord {
             }
         })
     }
-    pub(crate) fn flush(&self, since: Baseline) {
-        record(|record| {
+    pub(crate) fn flush(&self, since: Baseline) -> Result<()> {
+        writable(|record| {
             record.touched = false;
             match since {
                 Baseline::Loaded => record.loaded = record.current.clone(),
                 Baseline::Persisted => record.persisted = record.current.clone(),
             }
-        });
+        })
     }
-    pub(crate) fn touch(&self) {
-        record(|record| record.touched = true);
+    pub(crate) fn touch(&self) -> Result<()> {
+        writable(|record| record.touched = true)
     }
     pub(crate) fn to_json(&self) -> String {
         record(|record| Value::Object(record.current.clone()).to_string())
@@ -251,6 +257,12 @@ impl Invocation {
     }
     pub(crate) fn trigger(&self) -> String {
         json!({"kind": "manual"}).to_string()
+    }
+    pub(crate) fn verb(&self) -> Option<String> {
+        with(|host| host.record.as_ref().map(|record| record.verb().to_owned()))
+    }
+    pub(crate) fn payload(&self) -> Option<String> {
+        with(|host| host.payload.as_ref().map(Value::to_string))
     }
     pub(crate) fn session(&self) -> Option<String> {
         None
@@ -548,17 +560,24 @@ pub(crate) mod shopify {
         pub(crate) fn shop_domain(&self) -> String {
             self.0.clone()
         }
-        pub(crate) fn graphql(&self, query: &str, variables: &str) -> Result<String> {
+        pub(crate) fn graphql(&self, query: &str, variables: &str, _: &str) -> Result<String> {
             platform("shopify", query.to_owned(), variables)
         }
-        pub(crate) fn rest(&self, method: &str, path: &str, query: &str, body: Option<&str>) -> Result<String> {
+        pub(crate) fn rest(
+            &self,
+            method: &str,
+            path: &str,
+            query: &str,
+            body: Option<&str>,
+            _: &str,
+        ) -> Result<String> {
             platform("shopify", format!("{method} {path}"), body.unwrap_or(query))
         }
-        pub(crate) fn rest_pages(&self, path: &str, query: &str) -> Result<Pager> {
-            Ok(OnePage { answer: RefCell::new(Some(self.rest("GET", path, query, None))) })
+        pub(crate) fn rest_pages(&self, path: &str, query: &str, options: &str) -> Result<Pager> {
+            Ok(OnePage { answer: RefCell::new(Some(self.rest("GET", path, query, None, options))) })
         }
-        pub(crate) fn graphql_pages(&self, query: &str, variables: &str, _: &str) -> Result<Pager> {
-            Ok(OnePage { answer: RefCell::new(Some(self.graphql(query, variables))) })
+        pub(crate) fn graphql_pages(&self, query: &str, variables: &str, _: &str, options: &str) -> Result<Pager> {
+            Ok(OnePage { answer: RefCell::new(Some(self.graphql(query, variables, options))) })
         }
         pub(crate) fn budget(&self) -> String {
             json!({}).to_string()
@@ -575,14 +594,6 @@ pub(crate) mod shopify {
 
 pub(crate) mod bigcommerce {
     use super::{Error, OnePage, RefCell, Result, json, not_available, platform};
-
-    /// Which generation of the API.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "their own names")]
-    pub enum Api {
-        V2,
-        V3,
-    }
 
     pub(crate) struct Client(String);
     pub(crate) type Pager = OnePage;
@@ -604,10 +615,10 @@ pub(crate) mod bigcommerce {
         pub(crate) fn store_hash(&self) -> String {
             self.0.clone()
         }
-        pub(crate) fn request(&self, _: Api, method: &str, path: &str, options: &str) -> Result<String> {
+        pub(crate) fn request(&self, _: &str, method: &str, path: &str, options: &str) -> Result<String> {
             platform("bigcommerce", format!("{method} {path}"), options)
         }
-        pub(crate) fn pages(&self, api: Api, path: &str, options: &str) -> Result<Pager> {
+        pub(crate) fn pages(&self, api: &str, path: &str, options: &str) -> Result<Pager> {
             Ok(OnePage { answer: RefCell::new(Some(self.request(api, "GET", path, options))) })
         }
         pub(crate) fn budget(&self) -> String {

@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 use super::handles::{TheInvocation, TheRecord};
 use super::{Reply, State, json, wit};
 use crate::invoke::Phase;
-use crate::limits::Limit;
+use crate::limits::{FIELD_BYTES, Limit};
 use wit::actions as guest;
 
 impl guest::Host for State {}
@@ -93,6 +93,7 @@ impl guest::HostActiveRecord for State {
     fn set(&mut self, _: Resource<TheRecord>, field: String, value: String) -> Reply<()> {
         let value = self.kept_json("value", value)?;
         self.keep_texts([&field])?;
+        self.meter.keep_bytes(FIELD_BYTES)?;
         self.writable()?.set(&field, value, Origin::Run);
         Ok(())
     }
@@ -104,6 +105,7 @@ impl guest::HostActiveRecord for State {
 
     fn apply(&mut self, _: Resource<TheRecord>, values: String) -> Reply<()> {
         let values = self.kept_json("values", values)?;
+        self.meter.keep_bytes(values.members_max().saturating_mul(FIELD_BYTES))?;
         self.writable()?
             .apply(&values, Origin::Run)
             .map_err(|_| ActionError::permanent(code::INVALID_ARGUMENT, "`values` is not a JSON object").into())
@@ -149,13 +151,13 @@ impl guest::HostActiveRecord for State {
         Ok(())
     }
 
-    fn flush(&mut self, _: Resource<TheRecord>, since: guest::Baseline) -> wasmtime::Result<()> {
-        self.record()?.flush(since.into());
+    fn flush(&mut self, _: Resource<TheRecord>, since: guest::Baseline) -> Reply<()> {
+        self.writable()?.flush(since.into());
         Ok(())
     }
 
-    fn touch(&mut self, _: Resource<TheRecord>) -> wasmtime::Result<()> {
-        self.record()?.touch();
+    fn touch(&mut self, _: Resource<TheRecord>) -> Reply<()> {
+        self.writable()?.touch();
         Ok(())
     }
 
@@ -197,6 +199,16 @@ impl guest::HostInvocation for State {
     fn trigger(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<String> {
         self.meter.count(Limit::HostCalls)?;
         Ok(text(&self.invocation.trigger))
+    }
+
+    fn verb(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.invocation.verb.clone())
+    }
+
+    fn payload(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {
+        self.meter.count(Limit::HostCalls)?;
+        Ok(self.invocation.payload.as_ref().map(text))
     }
 
     fn session(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {

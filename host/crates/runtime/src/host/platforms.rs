@@ -43,23 +43,33 @@ impl State {
     }
 
     async fn call(&mut self, client: &Resource<ClientShop>, call: PlatformCall) -> Reply<String> {
+        self.meter.count(Limit::PlatformCalls)?;
         let shop = self.admit(client, &call)?;
-        Ok(self.session.call(&shop, call).await?.as_str().to_owned())
+        let answer = self.session.call(&shop, call).await?;
+        self.meter.answer_bytes(answer.as_str().len())?;
+        Ok(answer.as_str().to_owned())
     }
 
     fn pages(&mut self, client: &Resource<ClientShop>, list: PlatformList) -> Reply<Resource<Pager>> {
+        // Nothing is sent before the first page is asked for.
         let shop = self.admit(client, &list.call)?;
         Ok(self.keep(Pager { shop, list, at: Place::Start })?)
     }
 
-    /// Counts a call and holds it to the phase rule.
+    /// Holds a call to the phase rule and to the API.
     fn admit(&mut self, client: &Resource<ClientShop>, call: &PlatformCall) -> Reply<ClientShop> {
         self.meter.count(Limit::HostCalls)?;
-        self.meter.count(Limit::PlatformCalls)?;
         if self.invocation.phase == Phase::Run && call.writes() {
             return Err(ActionError::permanent(
                 code::WRONG_PHASE,
                 "a platform cannot be rolled back; hint: write to it in `success`, or enqueue the call",
+            )
+            .into());
+        }
+        if !call.stays_on_api() {
+            return Err(ActionError::permanent(
+                code::INVALID_ARGUMENT,
+                "the path leaves the API; hint: pass one relative to its root, without `..`",
             )
             .into());
         }
@@ -68,14 +78,15 @@ impl State {
 
     async fn next(&mut self, handle: &Resource<Pager>) -> Reply<Option<String>> {
         self.meter.count(Limit::HostCalls)?;
-        self.meter.count(Limit::PlatformCalls)?;
         let pager = self.table.get_mut(handle)?;
         let cursor = match &pager.at {
             Place::Start => None,
             Place::Next(cursor) => Some(cursor.clone()),
             Place::End => return Ok(None),
         };
+        self.meter.count(Limit::PlatformCalls)?;
         let page = self.session.next_page(&pager.shop, &pager.list, cursor).await?;
+        self.meter.answer_bytes(page.items.as_str().len())?;
         pager.at = page.next.map_or(Place::End, Place::Next);
         Ok(Some(page.items.as_str().to_owned()))
     }
@@ -126,9 +137,15 @@ impl wit::shopify::HostClient for State {
         Ok(self.shop_of(&client)?.name.clone())
     }
 
-    async fn graphql(&mut self, client: Resource<ClientShop>, query: String, variables: String) -> Reply<String> {
-        let call = PlatformCall::Graphql { query, variables: json("variables", variables)? };
-        self.call(&client, call).await
+    async fn graphql(
+        &mut self,
+        client: Resource<ClientShop>,
+        query: String,
+        variables: String,
+        options: String,
+    ) -> Reply<String> {
+        let (variables, options) = (json("variables", variables)?, json("options", options)?);
+        self.call(&client, PlatformCall::Graphql { query, variables, options }).await
     }
 
     async fn rest(
@@ -138,11 +155,12 @@ impl wit::shopify::HostClient for State {
         path: String,
         query: String,
         body: Option<String>,
+        options: String,
     ) -> Reply<String> {
         let body = body.map(|body| json("body", body)).transpose()?;
-        let options = json("query", query)?;
-        let call = PlatformCall::Rest { api: None, method: method.to_ascii_uppercase(), path, options, body };
-        self.call(&client, call).await
+        let (query, options) = (json("query", query)?, json("options", options)?);
+        let method = method.to_ascii_uppercase();
+        self.call(&client, PlatformCall::Rest { api: None, method, path, query, body, options }).await
     }
 
     async fn rest_pages(
@@ -150,10 +168,12 @@ impl wit::shopify::HostClient for State {
         client: Resource<ClientShop>,
         path: String,
         query: String,
+        options: String,
     ) -> Reply<Resource<Pager>> {
-        let options = self.kept_json("query", query)?;
+        let (query, options) = (self.kept_json("query", query)?, self.kept_json("options", options)?);
         self.keep_texts([&path])?;
-        let call = PlatformCall::Rest { api: None, method: "GET".to_owned(), path, options, body: None };
+        let method = "GET".to_owned();
+        let call = PlatformCall::Rest { api: None, method, path, query, body: None, options };
         self.pages(&client, PlatformList { call, connection: None })
     }
 
@@ -163,9 +183,11 @@ impl wit::shopify::HostClient for State {
         query: String,
         variables: String,
         path: String,
+        options: String,
     ) -> Reply<Resource<Pager>> {
         self.keep_texts([&query, &path])?;
-        let call = PlatformCall::Graphql { query, variables: self.kept_json("variables", variables)? };
+        let (variables, options) = (self.kept_json("variables", variables)?, self.kept_json("options", options)?);
+        let call = PlatformCall::Graphql { query, variables, options };
         self.pages(&client, PlatformList { call, connection: Some(path) })
     }
 
@@ -194,16 +216,17 @@ impl wit::shopify::HostPager for State {
     }
 }
 
-fn generation(api: wit::bigcommerce::Api) -> &'static str {
-    match api {
-        wit::bigcommerce::Api::V2 => "v2",
-        wit::bigcommerce::Api::V3 => "v3",
-    }
-}
-
-fn bigcommerce_call(api: wit::bigcommerce::Api, method: &str, path: String, options: Json) -> PlatformCall {
+fn bigcommerce_call(api: &str, method: &str, path: String, options: Json) -> Reply<PlatformCall> {
+    let api = match api {
+        "v2" => "v2",
+        "v3" => "v3",
+        other => {
+            let message = format!("there is no API `{other}`; hint: `v2` or `v3`");
+            return Err(ActionError::permanent(code::INVALID_ARGUMENT, message).into());
+        }
+    };
     let method = method.to_ascii_uppercase();
-    PlatformCall::Rest { api: Some(generation(api)), method, path, options, body: None }
+    Ok(PlatformCall::Rest { api: Some(api), method, path, query: Json::null(), body: None, options })
 }
 
 impl wit::bigcommerce::Host for State {}
@@ -232,24 +255,24 @@ impl wit::bigcommerce::HostClient for State {
     async fn request(
         &mut self,
         client: Resource<ClientShop>,
-        api: wit::bigcommerce::Api,
+        api: String,
         method: String,
         path: String,
         options: String,
     ) -> Reply<String> {
-        let call = bigcommerce_call(api, &method, path, json("options", options)?);
+        let call = bigcommerce_call(&api, &method, path, json("options", options)?)?;
         self.call(&client, call).await
     }
 
     async fn pages(
         &mut self,
         client: Resource<ClientShop>,
-        api: wit::bigcommerce::Api,
+        api: String,
         path: String,
         options: String,
     ) -> Reply<Resource<Pager>> {
         self.keep_texts([&path])?;
-        let call = bigcommerce_call(api, "GET", path, self.kept_json("options", options)?);
+        let call = bigcommerce_call(&api, "GET", path, self.kept_json("options", options)?)?;
         State::pages(self, &client, PlatformList { call, connection: None })
     }
 
