@@ -95,7 +95,23 @@ fn the_folder_is_the_owners_alone() {
     assert_eq!(fs::metadata(inside).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-/// The pool is sized by the first plugin; a larger one gets a larger pool, and both keep working.
+/// Initial memories of every size share one pool. A pool of 1,000 slots for each would take more address space than there
+/// is.
+#[tokio::test]
+async fn plugins_that_grow_share_a_pool() {
+    let config = RuntimeConfig { limits: limits(), ..RuntimeConfig::default() };
+    let runtime = Runtime::new(config, ArtifactCache::none()).unwrap();
+    let mut plugins = Vec::new();
+    for pages in 1..=60 {
+        let module = format!("(memory {pages}) (table {pages} funcref)");
+        plugins.push(install(&runtime, Component { module: &module, ..Component::default() }).await);
+    }
+    for plugin in &plugins {
+        assert_works(&runtime, plugin).await;
+    }
+}
+
+/// The pool is sized by the first plugin; one of more memories and tables gets a larger pool, and both keep working.
 #[tokio::test]
 async fn the_pool_grows_with_what_is_installed() {
     let folder = tempfile::tempdir().unwrap();

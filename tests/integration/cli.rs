@@ -131,6 +131,7 @@ fn bad_files_are_named_with_what_is_wrong() {
     check("--before", b"[1]", "`--before` and `--after` must hold JSON objects");
     check("--after", b"\xff", "is not UTF-8");
     check("--params", b"{\"limits\": 3}", "`limits` is not a parameter of `tag-product`; hint: it takes `limit`");
+    check("--params", b"{\"limit\": \"many\"}", "parameter `limit`: \"many\" is not of type \"integer\"");
     check("--answers", b"[{\"mach\": \"x\"}]", "`--answers` is not as it should be: unknown field `mach`");
     check("--config", b"1", "`--config` is not a JSON object");
     let missing = tradewind().args(["plugin", "check", "no-such.wasm"]).output().unwrap();

@@ -4,11 +4,13 @@
 //! order in which they were spawned.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tradewind_runtime::session::{ClientShop, Platform};
-use tradewind_runtime::{ArtifactCache, Failure, Limit, Limits, Plugin, Runtime, RuntimeConfig};
-use tradewind_tests::{Fixture, artifacts_folder, install, limits, runtime};
+use tradewind_runtime::{ArtifactCache, Failure, Grants, Limit, Limits, Plugin, Runtime, RuntimeConfig};
+use tradewind_tests::components::Component;
+use tradewind_tests::{Fixture, NOW, SEED, artifacts_folder, install, limits, runtime};
 
 fn small(slots: u32, sandbox_bytes_max: u64) -> Arc<Runtime> {
     let config = RuntimeConfig { limits: limits(), slots, sandbox_bytes_max, ..RuntimeConfig::default() };
@@ -116,6 +118,37 @@ async fn shops_take_turns() {
     let order = order.lock().unwrap();
     let turn = order.iter().position(|name| *name == "quiet").unwrap();
     assert!(turn <= 4, "the quiet shop came after {turn} calls of the busy one: {order:?}");
+}
+
+/// A call that goes away leaves its slot before the next one is let in: there is one slot, and whoever has its turn finds
+/// it free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_call_leaves_before_the_next_one_enters() {
+    let runtime = small(1, 4 << 30);
+    // Much to clean takes a while. It comes first, so that both are in its larger pool.
+    let filling = Component {
+        module: "(memory $filled 1000)",
+        run: "(memory.fill $filled (i32.const 0) (i32.const 1) (i32.const 65536000)) (loop (br 0))",
+        ..Component::default()
+    };
+    let filling = runtime.install(filling.bytes(), Grants::usual(), NOW, SEED).await.unwrap();
+    let tagger = install(&runtime, "product-tagger").await.unwrap();
+    let handle = tokio::runtime::Handle::current();
+    let cancelling = std::thread::spawn({
+        let runtime = Arc::clone(&runtime);
+        move || {
+            for _ in 0..20 {
+                let call = Fixture::new("odd").call_in(&runtime, &filling);
+                assert!(
+                    handle.block_on(async { tokio::time::timeout(Duration::from_millis(50), call).await }).is_err()
+                );
+            }
+        }
+    });
+    while !cancelling.is_finished() {
+        assert_good(&runtime, &tagger, "hats").await;
+    }
+    cancelling.join().unwrap();
 }
 
 /// Callers that go away, waiting or running, leave nothing behind: no slot, no memory.

@@ -1,5 +1,7 @@
 //! Shapes that no toolchain makes: many of everything, growth where nobody looks, loops before the first call.
 
+use tradewind_model::Json;
+use tradewind_runtime::session::HttpResponse;
 use tradewind_runtime::{ArtifactCache, Grants, InstallError, Limits, Outcome, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
 use tradewind_tests::{Fixture, NOW, SEED, limits};
@@ -52,6 +54,23 @@ async fn refused_at_install() {
         )
     }) + "(instance (instantiate $c40))";
     check(Component { last: &doubling, ..Component::default() }, "limit `core_instances_max` of 100 exceeded").await;
+    // The same without anything inside, under a name of its own at each level.
+    let empty = (0..40).fold("(component $c0)".to_owned(), |text, level| {
+        let next = level + 1;
+        format!(
+            r#"{text}(export $e{level} "c{level}" (component $c{level}))(component $c{next} (alias outer 1 $e{level} (component $c)) (instance (instantiate $c)) (instance (instantiate $c)))"#
+        )
+    }) + "(instance (instantiate $c40))";
+    check(Component { last: &empty, ..Component::default() }, "limit `component_instances_max` of 100 exceeded").await;
+    let passed = "it passes components around as values";
+    let argument =
+        "(component $c (import \"c\" (component $c)) (instance (instantiate $c)) (instance (instantiate $c)))";
+    check(Component { last: argument, ..Component::default() }, passed).await;
+    let result = "(component $c (component $d) (export \"d\" (component $d))) (instance $i (instantiate $c))
+        (alias export $i \"d\" (component $d))";
+    check(Component { last: result, ..Component::default() }, passed).await;
+    let deep = "(component ".repeat(30) + &")".repeat(30);
+    check(Component { last: &deep, ..Component::default() }, "its components are nested deeper than 20 levels").await;
     // The start function runs before `describe` can.
     check(
         Component { module: "(func $for-ever (loop (br 0))) (start $for-ever)", ..Component::default() },
@@ -142,27 +161,106 @@ async fn wasi_handles_are_counted() {
     assert!(failure.to_string().contains("limit `resources_max` of 1000 exceeded"), "{failure}");
 }
 
-/// A guest cannot make the host allocate what it asks for.
+/// A guest cannot make the host allocate what it asks for, nor work on it for long.
 #[tokio::test]
 async fn randomness_comes_in_bounded_pieces() {
-    let runtime = runtime();
-    let greedy = Component {
-        outer: r#"
+    let check = async |bytes: u64| {
+        let run = format!("(call $bytes (i64.const {bytes}) (i32.const 16))");
+        let runtime = runtime();
+        let plugin = install(&runtime, Component { run: &run, ..RANDOM }).await.unwrap();
+        call(&runtime, &plugin).await.result.map_err(|failure| failure.to_string())
+    };
+    assert_eq!(check(64 << 10).await.unwrap().as_str(), "null");
+    for too_many in [(64 << 10) + 1, 1 << 48] {
+        let failure = check(too_many).await.unwrap_err();
+        assert_eq!(failure, format!("the plugin trapped: requested len {too_many} exceeds limit 65536"));
+    }
+}
+
+const RANDOM: Component<'static> = Component {
+    outer: r#"
             (import "wasi:random/random@0.2.0" (instance $random
                 (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
-            (core module $heap (memory (export "memory") 1)
+            (core module $heap (memory (export "memory") 2)
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
             (core instance $heap (instantiate $heap))
             (core func $bytes (canon lower (func $random "get-random-bytes")
                 (memory (core memory $heap "memory")) (realloc (core func $heap "realloc"))))"#,
-        module: r#"(import "random" "bytes" (func $bytes (param i64 i32)))"#,
-        with: r#"(with "random" (instance (export "bytes" (func $bytes))))"#,
-        run: "(call $bytes (i64.const 0x1000000000000) (i32.const 16))",
-        ..Component::default()
+    module: r#"(import "random" "bytes" (func $bytes (param i64 i32)))"#,
+    with: r#"(with "random" (instance (export "bytes" (func $bytes))))"#,
+    run: "",
+    last: "",
+    describe: "(call $register)",
+    action: "odd",
+    version: "1.0.0",
+    success: true,
+};
+
+const PAGES: Component<'static> = Component {
+    outer: r#"
+        (import "tradewind:plugin/data@1.0.0" (instance $data
+            (type $record (record
+                (field "code" string) (field "message" string) (field "details" (option string)) (field "retryable" bool)))
+            (export "error" (type $error (eq $record)))
+            (export "page" (type $page (sub resource)))
+            (export "find-many" (func (param "model" string) (param "query" string)
+                (result (result (own $page) (error $error)))))))
+        (core module $heap (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+            (data (i32.const 64) "{}"))
+        (core instance $heap (instantiate $heap))
+        (core func $find (canon lower (func $data "find-many")
+            (memory (core memory $heap "memory")) (realloc (core func $heap "realloc"))))"#,
+    module: r#"(import "data" "find" (func $find (param i32 i32 i32 i32 i32)))"#,
+    with: r#"(with "data" (instance (export "find" (func $find))))"#,
+    run: "(loop (call $find (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 2) (i32.const 128)) (br 0))",
+    ..RANDOM
+};
+
+const RESPONSES: Component<'static> = Component {
+    outer: r#"
+        (import "tradewind:plugin/http@1.0.0" (instance $http
+            (type $record (record
+                (field "code" string) (field "message" string) (field "details" (option string)) (field "retryable" bool)))
+            (export "error" (type $error (eq $record)))
+            (export "response" (type $response (sub resource)))
+            (export "send" (func (param "method" string) (param "url" string)
+                (param "headers" (list (tuple string string))) (param "body" (option (list u8))) (param "options" string)
+                (result (result (own $response) (error $error)))))))
+        (core module $heap (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+            (data (i32.const 64) "{}GET"))
+        (core instance $heap (instantiate $heap))
+        (core func $send (canon lower (func $http "send")
+            (memory (core memory $heap "memory")) (realloc (core func $heap "realloc"))))"#,
+    module: r#"(import "http" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#,
+    with: r#"(with "http" (instance (export "send" (func $send))))"#,
+    run: "(loop (call $send (i32.const 66) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 2) (i32.const 128)) (br 0))",
+    ..RANDOM
+};
+
+/// A handle is small, what the host keeps behind it is not.
+#[tokio::test]
+async fn what_handles_stand_for_is_counted() {
+    let runtime = runtime();
+    let check = async |component: Component<'_>, limits: Limits, expected: &str| {
+        let plugin = install(&runtime, component).await.unwrap().with_limits(limits).unwrap();
+        let mut fixture = Fixture::new("odd");
+        let text = "x".repeat(10_000);
+        let record = Json::parse(format!(r#"{{"text":"{text}"}}"#)).unwrap();
+        fixture.session.records.insert((String::new(), "1".to_owned()), record);
+        let response = HttpResponse { status: 200, headers: Vec::new(), body: text.into_bytes() };
+        fixture.session.responses.extend((0..50).map(|_| (String::new(), response.clone())));
+        let failure = fixture.call_in(&runtime, &plugin).await.result.unwrap_err();
+        assert!(failure.to_string().contains(expected), "expected: {expected}\nfound: {failure}");
     };
-    let plugin = install(&runtime, greedy).await.unwrap();
-    let failure = call(&runtime, &plugin).await.result.unwrap_err();
-    assert_eq!(failure.kind(), "trap", "{failure}");
+    for component in [PAGES, RESPONSES] {
+        let kept = Limits { kept_bytes_max: 100_000, ..limits() };
+        check(component, kept, "limit `kept_bytes_max` of 100000 exceeded").await;
+        let answered = Limits { call_bytes_max: 10_000 - 1, ..limits() };
+        check(component, answered, "limit `call_bytes_max` of 9999 exceeded").await;
+    }
 }
 
 /// A good component of the same making works.

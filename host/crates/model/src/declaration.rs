@@ -96,7 +96,19 @@ impl ActionDeclaration {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let unknown =
             unknown.map(|(name, _)| format!("`{name}` is not a parameter of `{}`; hint: it takes {known}", self.name));
-        missing.chain(unknown).collect()
+        let invalid = members.iter().filter_map(|(name, value)| {
+            let problem = self.params.get(name)?.problem(value)?;
+            Some(format!("parameter `{name}`: {problem}"))
+        });
+        missing.chain(unknown).chain(invalid).collect()
+    }
+}
+
+impl Param {
+    /// In which way a value does not fit the schema.
+    fn problem(&self, value: &Json) -> Option<String> {
+        let (Ok(schema), Ok(value)) = (self.schema.to(), value.to()) else { return None };
+        jsonschema::validate(&schema, &value).err().map(|error| error.to_string())
     }
 }
 
@@ -135,9 +147,12 @@ impl Description {
                 }
             }
             for (param, Param { schema, .. }) in &action.params {
-                if !matches!(schema.as_str().as_bytes().first(), Some(b'{' | b't' | b'f')) {
+                let parsed = schema.to::<serde_json::Value>().map_err(|error| error.reason);
+                let checked =
+                    parsed.and_then(|schema| jsonschema::validator_for(&schema).map_err(|error| error.to_string()));
+                if let Err(reason) = checked {
                     problems.push(format!(
-                        "action `{name}`: the schema of parameter `{param}` is neither an object nor a boolean"
+                        "action `{name}`: the schema of parameter `{param}` is no JSON Schema: {reason}"
                     ));
                 }
             }
@@ -176,8 +191,9 @@ mod tests {
 
     #[test]
     fn parameters_are_held_to_the_declaration() {
-        let param = |required| Param { schema: Json::parse("{}").unwrap(), required };
-        let params = [("limit".to_owned(), param(false)), ("shop".to_owned(), param(true))].into();
+        let param = |schema, required| Param { schema: Json::parse(schema).unwrap(), required };
+        let limit = param(r#"{"type":"integer","minimum":1}"#, false);
+        let params = [("limit".to_owned(), limit), ("shop".to_owned(), param("true", true))].into();
         let action = ActionDeclaration { name: "a".to_owned(), params, ..ActionDeclaration::default() };
         let check =
             |text: &str, expected: &[&str]| assert_eq!(action.param_problems(&Json::parse(text).unwrap()), expected);
@@ -186,6 +202,8 @@ mod tests {
             r#"{"limit":1,"limits":2}"#,
             &["parameter `shop` is required", "`limits` is not a parameter of `a`; hint: it takes `limit`, `shop`"],
         );
+        check(r#"{"shop":1,"limit":"5"}"#, &["parameter `limit`: \"5\" is not of type \"integer\""]);
+        check(r#"{"shop":1,"limit":0}"#, &["parameter `limit`: 0 is less than the minimum of 1"]);
         check("[]", &["the parameters are not a JSON object; hint: `{\"limit\": 5}`"]);
     }
 

@@ -65,6 +65,7 @@ pub struct Change {
 
 /// A record of a model, with its changes since both baselines.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts, none of which is a state of another")]
 pub struct ActiveRecord {
     model: String,
     id: String,

@@ -16,6 +16,10 @@ use crate::limits::{COMPONENT_BYTES_MAX, Limit, LimitExceeded, Limits};
 /// Bytes of a WebAssembly page.
 const PAGE_BYTES: u64 = 64 << 10;
 
+/// How deep components may nest. 20: toolchains nest two or three levels; each level of a hostile one costs it 15 bytes
+/// and the reader a frame.
+const NESTING_MAX: usize = 20;
+
 /// What the operator allows a plugin. The names are persisted in configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -103,10 +107,18 @@ pub enum Problem {
     MissingExport { name: &'static str },
     #[error("{0}")]
     Limit(LimitExceeded),
+    #[error("its components are nested deeper than {max} levels; hint: build one component from one program", max = NESTING_MAX)]
+    Nesting,
+    #[error("it passes components around as values; hint: instantiate each component where it is defined")]
+    PassedComponent,
     #[error("its types do not fit the contract: {reason}; hint: build it against the `wit/v1` folder of this host")]
     Types { reason: String },
     #[error("it could not be compiled: {reason}")]
     Compile { reason: String },
+    #[error(
+        "the host has no room for its instances: {reason}; hint: the plugin is not at fault: lower the host's slots, or start it again"
+    )]
+    Pool { reason: String },
     #[error("its `describe` failed: {0}")]
     Describe(crate::Failure),
     #[error("it describes itself wrongly: {0}")]
@@ -118,6 +130,8 @@ pub enum Problem {
 pub struct Needs {
     /// Core instances.
     pub core_instances: u64,
+    /// Component instances: what the compiler walks, and nothing of the pool.
+    pub component_instances: u64,
     /// Linear memories.
     pub memories: u64,
     /// Tables.
@@ -132,6 +146,7 @@ impl Needs {
     fn and(self, other: Self) -> Self {
         Self {
             core_instances: self.core_instances.saturating_add(other.core_instances),
+            component_instances: self.component_instances.saturating_add(other.component_instances),
             memories: self.memories.saturating_add(other.memories),
             tables: self.tables.saturating_add(other.tables),
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
@@ -144,6 +159,7 @@ impl Needs {
     pub fn max(self, other: Self) -> Self {
         Self {
             core_instances: self.core_instances.max(other.core_instances),
+            component_instances: self.component_instances.max(other.component_instances),
             memories: self.memories.max(other.memories),
             tables: self.tables.max(other.tables),
             memory_bytes: self.memory_bytes.max(other.memory_bytes),
@@ -154,6 +170,7 @@ impl Needs {
     fn exceeding(self, limits: &Limits) -> impl Iterator<Item = LimitExceeded> {
         let pairs = [
             (self.core_instances, Limit::CoreInstances, limits.core_instances_max),
+            (self.component_instances, Limit::ComponentInstances, limits.component_instances_max),
             (self.memories, Limit::Memories, limits.memories_max),
             (self.tables, Limit::Tables, limits.tables_max),
             (self.memory_bytes, Limit::MemoryBytes, limits.memory_bytes_max),
@@ -240,6 +257,12 @@ fn read(bytes: &[u8]) -> Result<Inspection, Problem> {
     for payload in Parser::new(0).parse_all(bytes) {
         let read = payload.and_then(|payload| reader.payload(payload));
         read.map_err(|error| Problem::Damaged { reason: error.to_string() })?;
+        if reader.stack.len() > NESTING_MAX {
+            return Err(Problem::Nesting);
+        }
+        if reader.passed_component {
+            return Err(Problem::PassedComponent);
+        }
     }
     Ok(reader.inspection)
 }
@@ -248,6 +271,9 @@ fn read(bytes: &[u8]) -> Result<Inspection, Problem> {
 struct Reader {
     stack: Vec<Frame>,
     inspection: Inspection,
+    /// Whether a component comes from an argument or out of an instance. No toolchain does that; and what is instantiated
+    /// then, and how often, only the compiler could say.
+    passed_component: bool,
 }
 
 impl Reader {
@@ -276,14 +302,15 @@ impl Reader {
             Payload::InstanceSection(instances) => {
                 for instance in instances {
                     if let Instance::Instantiate { module_index, .. } = instance? {
-                        self.instantiate(module_index, |frame| &frame.modules);
+                        self.instantiate(module_index, |frame| &frame.modules, Needs::default());
                     }
                 }
             }
             Payload::ComponentInstanceSection(instances) => {
                 for instance in instances {
                     if let ComponentInstance::Instantiate { component_index, .. } = instance? {
-                        self.instantiate(component_index, |frame| &frame.components);
+                        let itself = Needs { component_instances: 1, ..Needs::default() };
+                        self.instantiate(component_index, |frame| &frame.components, itself);
                     }
                 }
             }
@@ -300,15 +327,19 @@ impl Reader {
                         self.inspection.imports.push(import.name.name.to_owned());
                     }
                     match import.ty.kind() {
-                        ComponentExternalKind::Module => self.unknown(|frame| &mut frame.modules),
-                        ComponentExternalKind::Component => self.unknown(|frame| &mut frame.components),
+                        ComponentExternalKind::Module => self.unknown_module(),
+                        ComponentExternalKind::Component => self.passed_component = true,
                         _ => {}
                     }
                 }
             }
-            Payload::ComponentExportSection(exports) if outermost => {
+            Payload::ComponentExportSection(exports) => {
                 for export in exports {
-                    self.inspection.exports.push(export?.name.name.to_owned());
+                    let export = export?;
+                    if outermost {
+                        self.inspection.exports.push(export.name.name.to_owned());
+                    }
+                    self.exported(export.kind, export.index);
                 }
             }
             _ => {}
@@ -334,11 +365,23 @@ impl Reader {
         }
     }
 
-    fn instantiate(&mut self, index: u32, kind: fn(&Frame) -> &Vec<Needs>) {
+    fn instantiate(&mut self, index: u32, kind: fn(&Frame) -> &Vec<Needs>, itself: Needs) {
         if let Some(frame) = self.stack.last_mut() {
             let needs = kind(frame).get(index as usize).copied().unwrap_or_default();
-            frame.total = frame.total.and(needs);
+            frame.total = frame.total.and(itself).and(needs);
         }
+    }
+
+    /// An export is one more item, with an index of its own.
+    fn exported(&mut self, kind: ComponentExternalKind, index: u32) {
+        let Some(frame) = self.stack.last_mut() else { return };
+        let items = match kind {
+            ComponentExternalKind::Module => &mut frame.modules,
+            ComponentExternalKind::Component => &mut frame.components,
+            _ => return,
+        };
+        let needs = items.get(index as usize).copied().unwrap_or_default();
+        items.push(needs);
     }
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
@@ -356,31 +399,31 @@ impl Reader {
                 }
             }
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
-                self.unknown(|frame| &mut frame.modules);
+                self.unknown_module();
             }
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                self.unknown(|frame| &mut frame.components);
+                self.passed_component = true;
             }
             _ => {}
         }
     }
 
-    /// An item whose definition is elsewhere: counted as the largest one seen so far.
-    fn unknown(&mut self, kind: fn(&mut Frame) -> &mut Vec<Needs>) {
+    /// A module whose definition is elsewhere: counted as the largest one seen so far.
+    fn unknown_module(&mut self) {
         if let Some(frame) = self.stack.last_mut() {
-            let items = kind(frame);
-            let largest = items.iter().copied().fold(Needs::default(), Needs::max);
-            items.push(largest);
+            let least = Needs { core_instances: 1, ..Needs::default() };
+            let largest = frame.modules.iter().copied().fold(least, Needs::max);
+            frame.modules.push(largest);
         }
     }
 }
 
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { core_instances, memories, tables, memory_bytes, table_elements } = self;
+        let Self { core_instances, component_instances, memories, tables, memory_bytes, table_elements } = self;
         write!(
             f,
-            "{core_instances} core instances, {memories} memories ({} KiB), {tables} tables ({table_elements} elements)",
+            "{core_instances} core instances, {component_instances} component instances, {memories} memories ({} KiB), {tables} tables ({table_elements} elements)",
             memory_bytes >> 10
         )
     }

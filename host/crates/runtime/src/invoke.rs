@@ -1,5 +1,6 @@
 //! One call of a plugin: a fresh store, a fresh instance, one exported function, and everything dropped afterwards.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tradewind_model::{ActionError, ActiveRecord, Description, Json};
@@ -111,7 +112,10 @@ pub(crate) async fn call(
 ) -> Outcome {
     let (action, phase) = (invocation.action.clone(), invocation.phase);
     let result_bytes_max = limits.result_bytes_max;
-    let mut store = store(plugin, limits, invocation, session, permit);
+    // The store drops its data before its instances. This one is dropped after the store, in every case, so that nobody
+    // is let in before the slot is free.
+    let permit = Arc::new(permit);
+    let mut store = store(plugin, limits, invocation, session, Arc::clone(&permit));
     let ended = guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
         store.data_mut().instantiated = true;
@@ -152,7 +156,9 @@ pub(crate) async fn describe(
     session: Box<dyn Session>,
     permit: Permit,
 ) -> Result<(Description, Vec<String>), Failure> {
-    let mut store = store(plugin, limits, invocation, session, permit);
+    // As in `call`.
+    let permit = Arc::new(permit);
+    let mut store = store(plugin, limits, invocation, session, Arc::clone(&permit));
     guarded(&mut store, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
         store.data_mut().instantiated = true;
@@ -169,7 +175,7 @@ fn store(
     limits: Limits,
     invocation: Invocation,
     session: Box<dyn Session>,
-    permit: Permit,
+    permit: Arc<Permit>,
 ) -> Store<State> {
     let started = Instant::now();
     let wasi = Wasi::new(invocation.now, started, invocation.seed, limits.log_bytes_max);

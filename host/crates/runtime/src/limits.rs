@@ -12,7 +12,8 @@ pub struct Limits {
     /// wait for a rate budget, short enough that a stuck call does not hold its record's queue.
     pub wall_ms_max: u64,
     /// Milliseconds of running guest code, counted in ticks of [`TICK`]. Two seconds: a thousand times what a webhook's
-    /// action needs, so only a loop gets there.
+    /// action needs, so only a loop gets there. A host call that computes counts as one tick however long it takes: what
+    /// it computes on is bounded by its own limits, and all calls together by the wall-clock time.
     pub cpu_ms_max: u64,
     /// Bytes of all linear memories together. 128 MiB: a Python component begins with about 30 and needs room to work.
     pub memory_bytes_max: u64,
@@ -20,13 +21,17 @@ pub struct Limits {
     pub table_elements_max: u64,
     /// Core instances of one component. 100: a Python component has 38, one for each dynamic library.
     pub core_instances_max: u64,
+    /// Component instances inside of one component. 100: toolchains make none to a few; each instantiation multiplies what
+    /// is below it, and the compiler walks all of them.
+    pub component_instances_max: u64,
     /// Linear memories of one component. 10: toolchains make one or two.
     pub memories_max: u64,
     /// Tables of one component. 50: toolchains make one to a few.
     pub tables_max: u64,
     /// Handles that a plugin may hold at once. 1,000: a plugin works on a few records at a time.
     pub resources_max: u64,
-    /// Calls into the host. 100,000: reading every field of a thousand records one at a time.
+    /// Calls into the host. 100,000: reading every field of a thousand records one at a time. WASI's own calls are not
+    /// counted: CPU and wall-clock time bound them.
     pub host_calls_max: u64,
     /// Reads of stored records. 1,000: more belongs in a query or in a job of its own.
     pub reads_max: u64,
@@ -55,6 +60,7 @@ impl Default for Limits {
             memory_bytes_max: 128 << 20,
             table_elements_max: 200_000,
             core_instances_max: 100,
+            component_instances_max: 100,
             memories_max: 10,
             tables_max: 50,
             resources_max: 1_000,
@@ -95,6 +101,7 @@ pub enum Limit {
     MemoryBytes,
     TableElements,
     CoreInstances,
+    ComponentInstances,
     Memories,
     Tables,
     Resources,
@@ -115,12 +122,13 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, for the documentation and its test.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::WallMs,
         Self::CpuMs,
         Self::MemoryBytes,
         Self::TableElements,
         Self::CoreInstances,
+        Self::ComponentInstances,
         Self::Memories,
         Self::Tables,
         Self::Resources,
@@ -146,6 +154,7 @@ impl Limit {
             Self::MemoryBytes => "memory_bytes_max",
             Self::TableElements => "table_elements_max",
             Self::CoreInstances => "core_instances_max",
+            Self::ComponentInstances => "component_instances_max",
             Self::Memories => "memories_max",
             Self::Tables => "tables_max",
             Self::Resources => "resources_max",
@@ -171,7 +180,7 @@ impl Limit {
             Self::CpuMs => "look for a loop that does not end; the backtrace shows where it was",
             Self::MemoryBytes => "work on smaller pieces, or ask the operator to raise it",
             Self::TableElements => "a table that grows at run time is unusual: check the toolchain",
-            Self::CoreInstances | Self::Memories | Self::Tables => {
+            Self::CoreInstances | Self::ComponentInstances | Self::Memories | Self::Tables => {
                 "build one component from one program instead of linking many modules"
             }
             Self::Resources => "drop records, pages and clients when you are done with them",

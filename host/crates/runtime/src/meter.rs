@@ -1,5 +1,6 @@
 //! Counts everything that one invocation uses, and ends it when a limit is reached.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
@@ -48,11 +49,11 @@ pub(crate) struct Meter {
     platform_calls: u64,
     kept_bytes: u64,
     output: Output,
-    permit: Permit,
+    permit: Arc<Permit>,
 }
 
 impl Meter {
-    pub(crate) fn new(limits: Limits, started: Instant, output: Output, permit: Permit) -> Self {
+    pub(crate) fn new(limits: Limits, started: Instant, output: Output, permit: Arc<Permit>) -> Self {
         Self {
             limits,
             started,
@@ -80,6 +81,7 @@ impl Meter {
             Limit::MemoryBytes => limits.memory_bytes_max,
             Limit::TableElements => limits.table_elements_max,
             Limit::CoreInstances => limits.core_instances_max,
+            Limit::ComponentInstances => limits.component_instances_max,
             Limit::Memories => limits.memories_max,
             Limit::Tables => limits.tables_max,
             Limit::Resources => limits.resources_max,

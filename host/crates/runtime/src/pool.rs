@@ -1,15 +1,17 @@
 //! An engine and its pool of slots, sized by what the installed plugins need.
 //!
-//! The pool reserves address space for its slots when it is made and cannot grow. So a component that needs more than
-//! the present pool offers gets a new pool with the larger needs; plugins stay on the pool that they were installed in,
-//! and the machine code is the same for all pools.
+//! The pool reserves address space for its slots when it is made and cannot grow. So every slot offers what the limits
+//! allow, but for memories and tables, whose number multiplies the address space: those come in a few steps, and a
+//! component that needs more of them than the present pool offers gets a new pool of the larger step. However many plugins
+//! are installed, there are no more pools than steps. Plugins stay on the pool that they were installed in, and the machine
+//! code is the same for all pools.
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
 use crate::check::Needs;
-use crate::limits::STACK_BYTES_MAX;
+use crate::limits::{Limits, STACK_BYTES_MAX};
 use crate::runtime::RuntimeConfig;
 
 /// How much of each slot stays in memory when it is given back, and how the rest is cleaned.
@@ -60,15 +62,14 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// `needs` is what one slot must at least offer.
     pub(crate) fn new(config: &RuntimeConfig, needs: Needs) -> wasmtime::Result<Self> {
         let mut engine = base(config);
         if !config.pooled {
             engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             return Ok(Self { engine: Engine::new(&engine)?, needs: None });
         }
-        // A core instance takes nothing until it is made, so every pool offers as many as the limit allows. That also
-        // covers the adapters between nested components, which only the compiler sees.
-        let needs = Needs { core_instances: config.limits.core_instances_max.max(needs.core_instances), ..needs };
+        let needs = offer(&config.limits, needs);
         engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(config, needs)));
         Ok(Self { engine: Engine::new(&engine)?, needs: Some(needs) })
     }
@@ -76,6 +77,26 @@ impl Pool {
     /// Whether a component with these needs fits.
     pub(crate) fn offers(&self, needs: Needs) -> bool {
         self.needs.is_none_or(|offered| offered.max(needs) == offered)
+    }
+}
+
+/// How many memories and tables a slot offers: the first step that is enough, or else the limit. Most plugins have one of
+/// each, JavaScript's and Python's a few; a slot's memory takes 4 GiB of address space, of which there are 128 TiB.
+const STEPS: [u64; 3] = [1, 4, 10];
+
+/// What a slot offers to a component with these needs and to all others that are not larger in steps.
+///
+/// Core instances, bytes and elements cost nothing until they are used, so every pool offers what the limits allow. For
+/// core instances that also covers the adapters between nested components, which only the compiler sees.
+fn offer(limits: &Limits, needs: Needs) -> Needs {
+    let step = |needed: u64, max: u64| STEPS.into_iter().find(|step| needed <= *step).map_or(max, |step| step.min(max));
+    Needs {
+        core_instances: limits.core_instances_max,
+        component_instances: limits.component_instances_max,
+        memories: step(needs.memories, limits.memories_max),
+        tables: step(needs.tables, limits.tables_max),
+        memory_bytes: limits.memory_bytes_max,
+        table_elements: limits.table_elements_max,
     }
 }
 
@@ -120,4 +141,29 @@ fn pooling(config: &RuntimeConfig, needs: Needs) -> PoolingAllocationConfig {
         .max_unused_warm_slots(tuning.warm_slots)
         .pagemap_scan(if tuning.scan_dirty_pages { Enabled::Auto } else { Enabled::No });
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_offers_what_the_limits_allow_and_few_steps_of_the_rest() {
+        let limits = Limits::default();
+        let mut offers = Vec::new();
+        for memories in 0..=limits.memories_max {
+            for tables in 0..=limits.tables_max {
+                let needs = Needs { memories, tables, memory_bytes: memories << 16, ..Needs::default() };
+                let offered = offer(&limits, needs);
+                assert_eq!(offered.max(needs), offered);
+                assert!(offered.memories <= limits.memories_max && offered.tables <= limits.tables_max);
+                if !offers.contains(&offered) {
+                    offers.push(offered);
+                }
+            }
+        }
+        assert_eq!(offers.len(), 3 * 4);
+        let least = Limits { memories_max: 2, tables_max: 1, ..limits };
+        assert_eq!(offer(&least, Needs { memories: 2, ..Needs::default() }).memories, 2);
+    }
 }

@@ -52,7 +52,8 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// The sandbox: one engine (a second one only after a plugin with larger needs was installed), its pool, its ticker.
+/// The sandbox: one engine (another one only after a plugin with more memories or tables was installed, in few steps), its
+/// pool, its ticker.
 pub struct Runtime {
     config: RuntimeConfig,
     artifacts: ArtifactCache,
@@ -127,7 +128,8 @@ impl Runtime {
         let failed = |problem| InstallError { problems: vec![problem] };
         let inspection = inspect(&bytes, &grants, &self.config.limits).map_err(|problems| InstallError { problems })?;
         let compile_error = |error: wasmtime::Error| failed(Problem::Compile { reason: format!("{error:#}") });
-        let pool = self.pool_for(inspection.needs).map_err(compile_error)?;
+        let no_pool = |error: wasmtime::Error| failed(Problem::Pool { reason: format!("{error:#}") });
+        let pool = self.pool_for(inspection.needs).map_err(no_pool)?;
         let (component, from_cache) = self.compile(Arc::clone(&pool), bytes).await.map_err(compile_error)?;
         let pre = typecheck(&pool, &component, &grants)
             .map_err(|error| failed(Problem::Types { reason: format!("{error:#}") }))?;

@@ -317,7 +317,7 @@ impl PlatformCall {
 /// Whether a REST path is relative and climbs nowhere, however it is spelled.
 pub(crate) fn is_relative(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace(['\\', '\t', '\n', '\r'], "/");
-    let scheme = path.split('/').next().is_some_and(|first| first.contains(':'));
+    let scheme = path.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
     !scheme && !path.starts_with("//") && path.split(['/', '?', '#']).all(|segment| segment != "..")
 }
 

@@ -19,6 +19,10 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, Was
 use crate::host::State;
 use crate::limits::{Limit, LimitExceeded};
 
+/// How many random bytes one call may ask for. 64 KiB: what `crypto.getRandomValues` gives at most on the web. Each byte
+/// is made while no tick can interrupt: WASI's default of 64 MiB takes seconds.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
 /// One invocation's WASI.
 pub(crate) struct Wasi {
     context: Option<WasiCtx>,
@@ -42,6 +46,7 @@ impl Wasi {
             .monotonic_clock(clock)
             .secure_random(StdRng::seed_from_u64(seed))
             .insecure_random(StdRng::seed_from_u64(!seed))
+            .max_random_size(RANDOM_BYTES_MAX)
             .insecure_random_seed(u128::from(seed))
             .allow_tcp(false)
             .allow_udp(false)

@@ -68,7 +68,9 @@ impl GrantArguments {
 
 /// A file's bytes.
 fn read(path: &Path) -> Result<Vec<u8>, Fail> {
-    std::fs::read(path).map_err(|error| Fail::usage(format_args!("cannot read `{}`: {error}", path.display())))
+    std::fs::read(path).map_err(|error| {
+        Fail::usage(format_args!("cannot read `{}`: {error}; hint: is the path right?", path.display()))
+    })
 }
 
 /// The sandbox for one try: nothing pooled, instructions counted, artifacts in the user's cache.

@@ -145,7 +145,9 @@ impl Arguments {
         let id = given.map(|id| id.to::<String>().unwrap_or_else(|_| id.as_str().to_owned()));
         let id = self.id.clone().or(id).unwrap_or_else(|| "1".to_owned());
         let record = incoming_record(model, &id, before.as_ref(), after.as_ref());
-        record.map(Some).map_err(|_| Fail::usage("`--before` and `--after` must hold JSON objects"))
+        record
+            .map(Some)
+            .map_err(|_| Fail::usage("`--before` and `--after` must hold JSON objects; hint: `{\"title\": \"Hat\"}`"))
     }
 }
 
@@ -168,9 +170,16 @@ fn shop_json(shop: &ClientShop) -> Json {
 fn json_file(path: Option<&Path>) -> Result<Option<Json>, Fail> {
     let Some(path) = path else { return Ok(None) };
     let bytes = read(path)?;
-    let text = String::from_utf8(bytes).map_err(|_| Fail::usage(format_args!("`{}` is not UTF-8", path.display())))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Fail::usage(format_args!("`{}` is not UTF-8; hint: save it as UTF-8", path.display())))?;
     let parsed = Json::parse(text.trim_start_matches('\u{feff}'));
-    parsed.map(Some).map_err(|error| Fail::usage(format_args!("`{}` is not JSON: {}", path.display(), error.reason)))
+    parsed.map(Some).map_err(|error| {
+        Fail::usage(format_args!(
+            "`{}` is not JSON: {}; hint: the file holds one JSON value",
+            path.display(),
+            error.reason
+        ))
+    })
 }
 
 fn text(report: &Report) -> String {
@@ -293,7 +302,7 @@ fn request(call: &PlatformCall) -> String {
             let api = api.map(|api| format!("{api} ")).unwrap_or_default();
             let body = body.as_ref().map(|body| format!(" {}", show::value(Some(body)))).unwrap_or_default();
             let given = [query, options].into_iter().filter(|json| !json.is_null());
-            let given = given.map(|json| format!(" {}", show::value(Some(json)))).collect::<String>();
+            let given = given.flat_map(|json| [" ".to_owned(), show::value(Some(json))]).collect::<String>();
             format!("{api}{method} {path}{given}{body}")
         }
     }

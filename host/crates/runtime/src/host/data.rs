@@ -14,6 +14,7 @@ impl State {
         self.meter.count(Limit::Reads)?;
         self.in_scope(if let Which::First(query) = &which { query } else { &options })?;
         let found = self.session.find(model, which, options).await?;
+        self.meter.answer_bytes(found.as_ref().map_or(0, |record| record.as_str().len()))?;
         Ok(found.map(|record| record.as_str().to_owned()))
     }
 
@@ -44,6 +45,7 @@ impl State {
         let options = json("options", options)?;
         self.in_scope(&options)?;
         let written = self.session.write(model, write, options).await?;
+        self.meter.answer_bytes(written.as_str().len())?;
         Ok(written.as_str().to_owned())
     }
 }
@@ -94,6 +96,10 @@ impl guest::Host for State {
         let query = json("query", query)?;
         self.in_scope(&query)?;
         let page = self.session.find_many(&model, query).await?;
+        let cursors = [&page.end_cursor, &page.start_cursor].into_iter().flatten().map(String::len);
+        let bytes = page.records.as_str().len() + cursors.sum::<usize>();
+        self.meter.answer_bytes(bytes)?;
+        self.meter.keep_bytes(bytes)?;
         Ok(self.keep(page)?)
     }
 
@@ -158,6 +164,7 @@ impl guest::Host for State {
     async fn run_action(&mut self, action: String, params: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
         let result = self.session.run_action(&action, json("params", params)?).await?;
+        self.meter.answer_bytes(result.as_str().len())?;
         Ok(result.as_str().to_owned())
     }
 }

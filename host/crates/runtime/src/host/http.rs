@@ -30,6 +30,10 @@ impl guest::Host for State {
         }
         let request = HttpRequest { method, url, headers, body, options: json("options", options)? };
         let response = self.session.send_http(request).await?;
+        let headers = response.headers.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = response.body.len() + headers.sum::<usize>();
+        self.meter.answer_bytes(bytes)?;
+        self.meter.keep_bytes(bytes)?;
         Ok(self.keep(response)?)
     }
 }
@@ -61,7 +65,10 @@ impl guest::HostResponse for State {
     }
 
     async fn text(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<String> {
-        Ok(String::from_utf8_lossy(&self.response(&response)?.body).into_owned())
+        let text = String::from_utf8_lossy(&self.response(&response)?.body).into_owned();
+        // A byte that is no text becomes three.
+        self.meter.answer_bytes(text.len())?;
+        Ok(text)
     }
 
     async fn drop(&mut self, response: Resource<HttpResponse>) -> wasmtime::Result<()> {
