@@ -1,6 +1,6 @@
 //! The command line: the only place that reads the clock and the environment, prints, and decides exit codes.
 //!
-//! To add a command, add a module with its arguments and a `run`, and a variant in [`Command`].
+//! To add a command, add a module with its arguments and a `run`, and a variant in `Command`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 

@@ -1,6 +1,6 @@
 //! Plugins that misbehave, each in its own way: what the sandbox is tested against.
 //!
-//! Each action is one function in [`ACTIONS`]. They speak the raw contract instead of the SDK, because the SDK would not
+//! Each action is one function in `ACTIONS`. They speak the raw contract instead of the SDK, because the SDK would not
 //! let most of this through. To add one, write the function, name it in the table, and say in the hostile cases of the
 //! integration tests how it must end.
 
