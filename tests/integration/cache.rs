@@ -111,7 +111,7 @@ async fn plugins_that_grow_share_a_pool() {
     }
 }
 
-/// The pool is sized by the first plugin; one of more memories and tables gets a larger pool, and both keep working.
+/// The pool is sized by the first plugin; one of more memories gets a larger pool, and both keep working.
 #[tokio::test]
 async fn the_pool_grows_with_what_is_installed() {
     let folder = tempfile::tempdir().unwrap();

@@ -52,7 +52,7 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// The sandbox: one engine (another one only after a plugin with more memories or tables was installed, in few steps), its
+/// The sandbox: one engine (another one only after a plugin with more memories was installed, in few steps), its
 /// pool, its ticker.
 pub struct Runtime {
     config: RuntimeConfig,
