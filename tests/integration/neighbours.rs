@@ -117,7 +117,9 @@ async fn shops_take_turns() {
     calls.join_all().await;
     let order = order.lock().unwrap();
     let turn = order.iter().position(|name| *name == "quiet").unwrap();
-    assert!(turn <= 4, "the quiet shop came after {turn} calls of the busy one: {order:?}");
+    // Its turn is the second. A call that is interrupted by a tick may finish after later ones; without turns it would be the
+    // twenty-first.
+    assert!(turn <= 10, "the quiet shop came after {turn} calls of the busy one: {order:?}");
 }
 
 /// A call that goes away leaves its slot before the next one is let in: there is one slot, and whoever has its turn finds
