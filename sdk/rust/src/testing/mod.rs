@@ -23,6 +23,7 @@
 //! What it does not do: it keeps no unit of work, checks no grants and enforces no limits. `tradewind plugin run` checks
 //! grants and limits.
 
+mod outside;
 pub(crate) mod wire;
 
 use serde_json::{Map, Value};
