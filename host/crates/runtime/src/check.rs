@@ -420,11 +420,14 @@ impl Reader {
 
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { core_instances, component_instances, memories, tables, memory_bytes, table_elements } = self;
-        write!(
-            f,
-            "{core_instances} core instances, {component_instances} component instances, {memories} memories ({} KiB), {tables} tables ({table_elements} elements)",
-            memory_bytes >> 10
-        )
+        let Self { core_instances, component_instances, memories, tables, memory_bytes, table_elements } = *self;
+        let counted = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        f.write_str(&counted(core_instances, "core instance"))?;
+        if component_instances > 0 {
+            write!(f, ", {}", counted(component_instances, "component instance"))?;
+        }
+        let memories = if memories == 1 { "1 memory".to_owned() } else { format!("{memories} memories") };
+        write!(f, ", {memories} ({} KiB), {}", memory_bytes >> 10, counted(tables, "table"))?;
+        write!(f, " ({})", counted(table_elements, "element"))
     }
 }
