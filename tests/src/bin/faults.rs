@@ -29,6 +29,9 @@ const WORKERS: u64 = GOOD_WORKERS + HOSTILE_WORKERS + MUTATING_WORKERS;
 /// allocator's arenas fill up once; a leak of a kilobyte a call passes this within minutes.
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
 
+/// How often the counts are printed.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
 /// How long the last calls may take. A minute: compiling a damaged component takes seconds on a slow machine.
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -122,14 +125,14 @@ async fn run(seconds: u64, seed: u64) -> anyhow::Result<u64> {
         };
     }
     let mut first = None;
-    while Instant::now() < run.until {
-        tokio::time::sleep(Duration::from_secs(2).min(run.until - Instant::now())).await;
+    while tokio::time::timeout(REPORT_EVERY, ended(&mut workers, &run)).await.is_err() {
         first = first.or_else(resident_bytes);
         println!("  {}", run.counts.line());
-    }
-    // Whoever has not ended by then never will.
-    if tokio::time::timeout(ENDED_WITHIN, ended(&mut workers, &run)).await.is_err() {
-        run.unexpected("a worker did not come to its end");
+        // Whoever has not ended by then never will.
+        if Instant::now() > run.until + ENDED_WITHIN {
+            run.unexpected("a worker did not come to its end");
+            break;
+        }
     }
     if let (Some(first), Some(last)) = (first, resident_bytes()) {
         println!("  resident memory: {} MiB after the warm-up, {} MiB at the end", first >> 20, last >> 20);

@@ -85,6 +85,9 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// of a million tiny members costs what it takes.
 pub(crate) const FIELD_BYTES: usize = 160;
 
+/// What a log entry costs beside its text, so that a hundred thousand empty ones are not free.
+pub(crate) const ENTRY_BYTES: usize = 64;
+
 /// Bytes of stack for guest code, for all plugins alike because it is a property of the engine. 512 KiB: deep recursion
 /// in JavaScript needs most of it, endless recursion ends in a millisecond.
 pub const STACK_BYTES_MAX: u64 = 512 << 10;

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::host::State;
-use crate::limits::{Limit, LimitExceeded};
+use crate::limits::{ENTRY_BYTES, Limit, LimitExceeded};
 
 /// How many random bytes one call may ask for. 64 KiB: what `crypto.getRandomValues` gives at most on the web. Each byte
 /// is made while no tick can interrupt: WASI's default of 64 MiB takes seconds.
@@ -162,7 +162,9 @@ struct Stream {
 impl Stream {
     fn push(&self, bytes: &[u8]) -> Result<(), LimitExceeded> {
         let mut written = self.output.lock();
-        written.spend(bytes.len())?;
+        // Each line becomes an entry.
+        let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
+        written.spend(bytes.len() + lines * ENTRY_BYTES)?;
         written.pending[usize::from(self.error)].extend_from_slice(bytes);
         if self.error {
             written.stderr.extend_from_slice(bytes);
@@ -220,5 +222,18 @@ impl StdoutStream for Stream {
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_lines_are_not_free() {
+        let stream = Stream { output: Output::new(10 * ENTRY_BYTES as u64), error: false };
+        assert!(stream.push(b"\n\n\n\n").is_ok());
+        assert_eq!(stream.output.spent(), 4 * (ENTRY_BYTES as u64 + 1));
+        assert!(stream.push(b"\n\n\n\n\n\n").is_err());
     }
 }

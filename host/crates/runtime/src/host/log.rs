@@ -4,12 +4,9 @@ use tradewind_model::Json;
 
 use super::{State, text_as_json, wit};
 use crate::invoke::drain_output;
-use crate::limits::Limit;
+use crate::limits::{ENTRY_BYTES, Limit};
 use crate::session::{Level, LogEntry};
 use wit::log as guest;
-
-/// What an entry costs beside its text, so that a hundred thousand empty ones are not free.
-const ENTRY_BYTES: usize = 64;
 
 impl From<guest::Level> for Level {
     fn from(level: guest::Level) -> Self {
