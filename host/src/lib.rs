@@ -3,3 +3,5 @@
 //! The layers and what each may know are in `docs/architecture.md`.
 
 pub mod cli;
+pub mod pipeline;
+pub mod scheduler;

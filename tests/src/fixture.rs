@@ -24,8 +24,8 @@ pub fn limits() -> Limits {
 }
 
 /// The one sandbox that tests share unless they need a special one.
-pub fn runtime() -> &'static Runtime {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub fn runtime() -> &'static Arc<Runtime> {
+    static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
         let made = crate::artifacts_folder().and_then(|folder| {
             let artifacts = ArtifactCache::in_folder(&folder)?;
             let runtime = Runtime::new(RuntimeConfig { limits: limits(), ..RuntimeConfig::default() }, artifacts)?;
@@ -42,7 +42,7 @@ pub fn runtime() -> &'static Runtime {
             Ok(runtime)
         });
         match made {
-            Ok(runtime) => runtime,
+            Ok(runtime) => Arc::new(runtime),
             Err(error) => panic!("no sandbox: {error:#}"),
         }
     });

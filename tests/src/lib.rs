@@ -1,7 +1,13 @@
-//! What the integration tests, the benchmarks and the fault runs share: where the built plugins are, and how to call one.
+//! What the integration tests, the benchmarks and the fault runs share: where the built plugins are, how to call one,
+//! and a server to keep data in.
 
 pub mod components;
+pub mod faults;
 mod fixture;
+pub mod host;
+pub mod plain;
+pub mod postgres;
+pub mod stores;
 
 use std::path::{Path, PathBuf};
 

@@ -19,6 +19,9 @@ const FOLDER: &str = "tests/bench";
 /// What the source of a benchmark names when it compares with Node.js.
 const NODE_FOLDER: &str = "bench/node";
 
+/// What the source of a benchmark names when it starts a server of `PostgreSQL`.
+const POSTGRES_MODULE: &str = "postgres::";
+
 /// One of the packages is compiled on the machine, which takes a minute on two cores.
 const NPM_LIMIT: Duration = Duration::from_mins(15);
 
@@ -28,7 +31,7 @@ pub(crate) fn run(project: &Project, name: &str, args: &[String]) -> Result<()> 
     let Ok(source) = fs::read_to_string(folder.join(format!("{name}.rs"))) else {
         bail!("there is no benchmark `{name}`\nhint: {}", known(&folder));
     };
-    setup::run(project, Extent { postgres: false, ..Extent::ALL })?;
+    setup::run(project, Extent { postgres: source.contains(POSTGRES_MODULE), ..Extent::ALL })?;
     let node = folder.join("node");
     if source.contains(NODE_FOLDER) && node.join("package.json").is_file() {
         step("setup", "Node.js packages of the benchmark", |step| Ok(install_packages(&node, step)))?;
@@ -54,8 +57,10 @@ fn known(folder: &Path) -> String {
 /// Installs what `package.json` names. npm runs a package's install script, which compiles its native part, only when
 /// `allowScripts` of that file allows it.
 fn install_packages(node: &Path, step: &Step<'_>) -> Outcome {
-    // npm writes this file last, so it tells a whole installation from a broken one.
-    if node.join("node_modules/.package-lock.json").is_file() {
+    // npm writes this file last, so it tells a whole installation from a broken one, and from one of older packages.
+    let changed = |file: &str| fs::metadata(node.join(file)).and_then(|file| file.modified()).ok();
+    let installed = changed("node_modules/.package-lock.json");
+    if installed.is_some() && installed >= changed("package-lock.json") {
         return Outcome::AlreadyThere;
     }
     let order = if node.join("package-lock.json").is_file() { "ci" } else { "install" };

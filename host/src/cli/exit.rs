@@ -1,9 +1,12 @@
 //! Exit codes, which scripts depend on: never change the meaning of one.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tradewind_runtime::{Failure, InstallError};
+use tradewind_store::{CommitError, StoreError};
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub(crate) enum Exit {
     Fine = 0,
     /// The plugin returned an error of its own.
     Returned = 1,
-    /// The command was used wrongly, or a file that it was given is not what it should be.
+    /// The command was used wrongly, or a file or a store that it was given is not what it should be.
     Usage = 2,
     /// The plugin cannot be installed.
     NotInstalled = 3,
@@ -20,7 +23,7 @@ pub(crate) enum Exit {
     Trapped = 4,
     /// The plugin ran into a limit.
     Limit = 5,
-    /// Something around the plugin failed: a file, a tool, the host.
+    /// Something around the plugin failed: a file, a tool, the store, the host.
     Failed = 6,
 }
 
@@ -29,11 +32,11 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  all went well
   1  the plugin returned an error
-  2  wrong usage, or a file that is not what it should be
+  2  wrong usage, or a file or a store that is not what it should be
   3  the plugin cannot be installed
   4  the plugin panicked, trapped or returned something that is not JSON
   5  the plugin ran into a limit
-  6  a file, a tool or the host failed";
+  6  a file, a tool, the store or the host failed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -70,6 +73,12 @@ impl Fail {
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Failed, error: anyhow::anyhow!("{message}") }
     }
+
+    /// The same with more said.
+    pub(crate) fn map(self, text: impl FnOnce(String) -> String) -> Self {
+        let text = text(self.to_string());
+        Self { exit: self.exit, error: anyhow::anyhow!("{text}") }
+    }
 }
 
 impl fmt::Display for Fail {
@@ -82,4 +91,40 @@ impl From<InstallError> for Fail {
     fn from(error: InstallError) -> Self {
         Self { exit: Exit::NotInstalled, error: error.into() }
     }
+}
+
+impl From<StoreError> for Fail {
+    fn from(error: StoreError) -> Self {
+        let text = chain(&error);
+        match error {
+            StoreError::Location { .. } | StoreError::NotMigrated { .. } => Self::usage(text),
+            _ => Self::failed(text),
+        }
+    }
+}
+
+impl From<Arc<StoreError>> for Fail {
+    fn from(error: Arc<StoreError>) -> Self {
+        Self::failed(chain(&*error))
+    }
+}
+
+impl From<CommitError> for Fail {
+    fn from(error: CommitError) -> Self {
+        Self::failed(chain(&error))
+    }
+}
+
+/// An error with its sources. A source whose text its error repeats is said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = error.source();
+    }
+    text
 }

@@ -4,8 +4,17 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod age;
+mod delivery;
+mod doctor;
 mod exit;
+mod job;
+mod migrate;
 mod plugin;
+mod problems;
+mod store;
+mod table;
+mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,13 +37,30 @@ enum Command {
     /// Makes, builds, checks and tries plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Brings the tables of a store up to date.
+    #[command(after_help = migrate::HELP)]
+    Migrate(migrate::Arguments),
+    /// Lists, shows, retries, parks and purges jobs.
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Lists, shows and replays the webhooks that arrived.
+    #[command(subcommand)]
+    Delivery(delivery::Command),
+    /// Checks a store and says what to do about what is not well.
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    let surroundings = Surroundings::of_process();
     let ended = match command {
-        Command::Plugin(command) => plugin::run(command, &Surroundings::of_process()),
+        Command::Plugin(command) => plugin::run(command, &surroundings),
+        Command::Migrate(arguments) => migrate::run(&arguments, &surroundings),
+        Command::Job(command) => job::run(&command, &surroundings),
+        Command::Delivery(command) => delivery::run(&command, &surroundings),
+        Command::Doctor(arguments) => doctor::run(&arguments, &surroundings),
     };
     match ended {
         Ok(exit) => exit.into(),
@@ -51,6 +77,8 @@ pub(crate) struct Surroundings {
     pub(crate) now: Duration,
     /// Where this user's caches go.
     pub(crate) cache: PathBuf,
+    /// The store of commands that are not given one, from `TRADEWIND_STORE`.
+    pub(crate) store: Option<String>,
 }
 
 impl Surroundings {
@@ -60,6 +88,17 @@ impl Surroundings {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-        Self { now, cache: cache.unwrap_or_else(std::env::temp_dir).join("tradewind") }
+        // An empty variable is how some shells and unit files spell none.
+        let store = std::env::var_os("TRADEWIND_STORE").filter(|store| !store.is_empty());
+        Self {
+            now,
+            cache: cache.unwrap_or_else(std::env::temp_dir).join("tradewind"),
+            store: store.map(|store| store.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// The time in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -1,97 +1,72 @@
-//! A long run of everything that goes wrong at once: `faults --seconds N [--seed S]`.
+//! A long run of everything that goes wrong: `faults --seconds N [--seed S] [--only KIND]`.
 //!
-//! For N seconds, several shops call good plugins in one sandbox while hostile ones, cancelled ones and damaged components
-//! go through it. Every end is compared with what is expected. The same seed makes the same choices; how they interleave
-//! is the machine's business. Exits with 1 when anything was not as expected.
+//! Each kind of fault gets its share of the time. Exits with 1 when anything was not as expected; the last line sums up.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use clap::Parser;
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
-use rand::{RngExt as _, SeedableRng as _};
-use tokio::task::JoinSet;
-use tradewind_runtime::session::{ClientShop, Platform};
-use tradewind_runtime::{ArtifactCache, Failure, Grants, Limits, Plugin, Runtime, RuntimeConfig};
-use tradewind_tests::{Fixture, NOW, SEED, artifacts_folder, install, plugin};
-
-const GOOD_WORKERS: u64 = 4;
-const HOSTILE_WORKERS: u64 = 4;
-/// One: each compiles, which takes a core.
-const MUTATING_WORKERS: u64 = 1;
-const WORKERS: u64 = GOOD_WORKERS + HOSTILE_WORKERS + MUTATING_WORKERS;
-
-/// How much the process may grow between the end of the warm-up and the end. 256 MiB: a pool's warm slots and the
-/// allocator's arenas fill up once; a leak of a kilobyte a call passes this within minutes.
-const GROWTH_BYTES_MAX: u64 = 256 << 20;
-
-/// How often the counts are printed.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
-
-/// How long the last calls may take. A minute: compiling a damaged component takes seconds on a slow machine.
-const ENDED_WITHIN: Duration = Duration::from_mins(1);
-
-/// Hostile actions and the words that their end contains. The limits are low, so that many fit into a second.
-const HOSTILE: [(&str, &str); 14] = [
-    ("endless-loop", "cpu_ms_max"),
-    ("endless-recursion", "stack_bytes_max"),
-    ("large-frames", "out of bounds"),
-    ("memory-bomb", "memory_bytes_max"),
-    ("log-flood", "log_bytes_max"),
-    ("stderr-flood", "log_bytes_max"),
-    ("host-call-flood", "host_calls_max"),
-    ("resource-flood", "resources_max"),
-    ("huge-result", "result_bytes_max"),
-    ("huge-answer", "call_bytes_max"),
-    ("hoard", "kept_bytes_max"),
-    ("panic", "the kettle is empty"),
-    ("trap", "unreachable"),
-    ("use-after-drop", "unknown handle index"),
-];
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use tradewind_tests::faults::victim::{self, Victim};
+use tradewind_tests::faults::{Report, disk, frozen, kill, sandbox, server, start_of};
+use tradewind_tests::postgres::Cluster;
 
 #[derive(Parser)]
 struct Arguments {
-    /// How long to go on.
+    /// How long to go on, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Decides every choice; drawn from the clock when it is not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Only one kind of fault.
+    #[arg(long)]
+    only: Option<Kind>,
+    #[command(subcommand)]
+    role: Option<Role>,
 }
 
-#[derive(Default)]
-struct Counts {
-    good: AtomicU64,
-    hostile: AtomicU64,
-    cancelled: AtomicU64,
-    mutated: AtomicU64,
-    installed: AtomicU64,
-    failures: AtomicU64,
+#[derive(Subcommand)]
+enum Role {
+    /// Be the process that things happen to
+    #[command(hide = true)]
+    Victim(Victim),
 }
 
-/// What all workers share.
-struct Run {
-    runtime: Runtime,
-    tagger: Plugin,
-    hostile: Plugin,
-    component: Vec<u8>,
-    until: Instant,
-    counts: Counts,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Hostile plugins
+    Sandbox,
+    /// `kill -9` on SQLite
+    KillSqlite,
+    /// `kill -9` on PostgreSQL
+    KillPostgres,
+    /// The server stops and starts
+    Server,
+    /// The disk is full
+    Disk,
+    /// A host is frozen past its lease
+    Frozen,
 }
 
-#[expect(clippy::print_stderr, reason = "a program for people")]
+/// Every kind with its share of the time, in tenths.
+const SHARES: [(Kind, u32); 6] = [
+    (Kind::Sandbox, 1),
+    (Kind::KillSqlite, 3),
+    (Kind::KillPostgres, 3),
+    (Kind::Server, 1),
+    (Kind::Disk, 1),
+    (Kind::Frozen, 1),
+];
+
 fn main() -> ExitCode {
-    let Arguments { seconds, seed } = Arguments::parse();
-    let seed = seed.unwrap_or_else(fresh_seed);
-    let ran = tokio::runtime::Builder::new_multi_thread()
-        .enable_time()
-        .build()
-        .context("starting the executor")
-        .and_then(|executor| executor.block_on(run(seconds, seed)));
+    let arguments = Arguments::parse();
+    let ran = match &arguments.role {
+        Some(Role::Victim(victim)) => victim::run(victim).map(|()| 0),
+        None => run(&arguments),
+    };
     match ran {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -109,193 +84,52 @@ fn fresh_seed() -> u64 {
 }
 
 /// Answers how many things were not as expected.
-#[expect(clippy::print_stdout, reason = "a program for people")]
-async fn run(seconds: u64, seed: u64) -> anyhow::Result<u64> {
+fn run(arguments: &Arguments) -> anyhow::Result<u64> {
+    let Arguments { seconds, only, .. } = *arguments;
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
     println!("faults: {seconds} seconds, seed {seed}");
-    let run = Arc::new(prepare(Duration::from_secs(seconds)).await?);
-    let mut workers = JoinSet::new();
-    for worker in 0..WORKERS {
-        let run = Arc::clone(&run);
-        // Each worker has choices of its own, so that the same seed means the same choices whoever is faster.
-        let rng = StdRng::seed_from_u64(seed ^ (worker << 32));
-        match worker {
-            worker if worker < GOOD_WORKERS => workers.spawn(async move { run.good(rng, worker).await }),
-            worker if worker < GOOD_WORKERS + HOSTILE_WORKERS => workers.spawn(async move { run.hostile(rng).await }),
-            _ => workers.spawn(async move { run.mutate(rng).await }),
-        };
+    let length = Duration::from_secs(seconds);
+    let mut reports = Vec::new();
+    for (kind, share) in SHARES.into_iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)) {
+        let length = if only.is_some() { length } else { length * share / 10 };
+        let report = run_kind(kind, length, seed).unwrap_or_else(|error| {
+            println!("  NOT AS EXPECTED: {error:#}");
+            Report { did: "ended early".to_owned(), failures: 1 }
+        });
+        println!("  {kind:?}: {}, {} failures", report.did, report.failures);
+        reports.push(report);
     }
-    let mut first = None;
-    while tokio::time::timeout(REPORT_EVERY, ended(&mut workers, &run)).await.is_err() {
-        first = first.or_else(resident_bytes);
-        println!("  {}", run.counts.line());
-        // Whoever has not ended by then never will.
-        if Instant::now() > run.until + ENDED_WITHIN {
-            run.unexpected("a worker did not come to its end");
-            break;
-        }
-    }
-    if let (Some(first), Some(last)) = (first, resident_bytes()) {
-        println!("  resident memory: {} MiB after the warm-up, {} MiB at the end", first >> 20, last >> 20);
-        if last.saturating_sub(first) > GROWTH_BYTES_MAX {
-            run.unexpected(&format!("memory grew by {} MiB", (last - first) >> 20));
-        }
-    }
-    let Counts { good, hostile, mutated, failures, .. } = &run.counts;
-    let [good, hostile, mutated, failures] = [good, hostile, mutated, failures].map(|n| n.load(Ordering::Relaxed));
-    println!(
-        "faults: {seconds} seconds, {good} good calls, {hostile} hostile calls, {mutated} mutated components, \
-         {failures} failures, seed {seed}"
-    );
+    let failures: u64 = reports.iter().map(|report| report.failures).sum();
+    let did: Vec<_> = reports.iter().map(|report| report.did.as_str()).collect();
+    println!("faults: {seconds} seconds, {}, {failures} failures, seed {seed}", did.join(", "));
     Ok(failures)
 }
 
-async fn ended(workers: &mut JoinSet<anyhow::Result<()>>, run: &Run) {
-    while let Some(ended) = workers.join_next().await {
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => run.unexpected(&format!("a worker ended early: {error:#}")),
-            Err(error) => run.unexpected(&format!("a worker panicked: {error}")),
+fn run_kind(kind: Kind, length: Duration, seed: u64) -> anyhow::Result<Report> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let folder = tempfile::tempdir()?;
+    match kind {
+        Kind::Sandbox => {
+            let executor = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
+            executor.block_on(sandbox::run(length, seed))
+        }
+        Kind::KillSqlite => {
+            let url = format!("sqlite:{}", folder.path().join("faults.db").display());
+            kill::run(&start_of(&program, &url), length, 1, seed)
+        }
+        Kind::KillPostgres => {
+            let cluster = Cluster::start()?;
+            kill::run(&start_of(&program, &cluster.database("kill")?), length, 1, seed)
+        }
+        Kind::Server => {
+            let mut cluster = Cluster::start()?;
+            let start = start_of(&program, &cluster.database("server")?);
+            server::run(&start, &mut cluster, length, 1, seed)
+        }
+        Kind::Disk => disk::run(&program, length, 1),
+        Kind::Frozen => {
+            let cluster = Cluster::start()?;
+            frozen::run(&start_of(&program, &cluster.database("frozen")?), length, 1, seed)
         }
     }
-}
-
-async fn prepare(length: Duration) -> anyhow::Result<Run> {
-    let config = RuntimeConfig { slots: 64, sandbox_bytes_max: 1 << 30, ..RuntimeConfig::default() };
-    let runtime = Runtime::new(config, ArtifactCache::in_folder(&artifacts_folder()?)?)?;
-    let tagger = install(&runtime, "product-tagger").await?;
-    // A loop ends soon, and everything else well before a loop would.
-    let limits = Limits {
-        cpu_ms_max: 200,
-        host_calls_max: 10_000,
-        memory_bytes_max: 32 << 20,
-        kept_bytes_max: 8 << 20,
-        ..Limits::default()
-    };
-    let hostile = install(&runtime, "hostile").await?.with_limits(limits)?;
-    let component = plugin("product-tagger")?;
-    Ok(Run { runtime, tagger, hostile, component, until: Instant::now() + length, counts: Counts::default() })
-}
-
-impl Run {
-    fn goes_on(&self) -> bool {
-        Instant::now() < self.until
-    }
-
-    #[expect(clippy::print_stdout, reason = "a program for people")]
-    fn unexpected(&self, what: &str) {
-        self.counts.failures.fetch_add(1, Ordering::Relaxed);
-        println!("  NOT AS EXPECTED: {what}");
-    }
-
-    /// A shop whose products change, one after the other: each call has to succeed.
-    async fn good(&self, mut rng: StdRng, shop: u64) -> anyhow::Result<()> {
-        while self.goes_on() {
-            let number: u16 = rng.random();
-            let incoming = format!(r#"{{"body":"word{number}"}}"#);
-            let call = Fixture::new("tag-product").product("null", &incoming).shop(Some(ClientShop {
-                platform: Platform::Shopify,
-                id: shop.to_string(),
-                name: format!("shop-{shop}"),
-            }));
-            let expected = format!(r#"{{"keywords":["word{number}"]}}"#);
-            match call.call_in(&self.runtime, &self.tagger).await.result {
-                Ok(result) if result.as_str() == expected => {}
-                Ok(result) => self.unexpected(&format!("a good call answered {result} and not {expected}")),
-                Err(failure) => self.unexpected(&format!("a good call failed: {failure}")),
-            }
-            self.counts.good.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Hostile calls, every fourth of which is dropped before it ends.
-    async fn hostile(&self, mut rng: StdRng) -> anyhow::Result<()> {
-        while self.goes_on() {
-            let (action, says) = HOSTILE.choose(&mut rng).context("a table that is not empty")?;
-            let incoming = format!(r#"{{"body":"{}"}}"#, "x".repeat(10_000));
-            let call = Fixture::new(action).product("null", &incoming).call_in(&self.runtime, &self.hostile);
-            let patience = Duration::from_millis(rng.random_range(0..30));
-            if rng.random_ratio(1, 4) {
-                if tokio::time::timeout(patience, call).await.is_err() {
-                    self.counts.cancelled.fetch_add(1, Ordering::Relaxed);
-                }
-                continue;
-            }
-            match call.await.result {
-                Err(Failure::Host(reason)) => self.unexpected(&format!("`{action}` broke the host: {reason}")),
-                Err(failure) if failure.to_string().contains(says) => {}
-                Err(failure) => self.unexpected(&format!("`{action}` ended as: {failure}")),
-                Ok(result) => self.unexpected(&format!("`{action}` ended well: {result}")),
-            }
-            self.counts.hostile.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Damaged components: refused with reasons, or installed and then called; both are fine, a crash or silence is not.
-    async fn mutate(&self, mut rng: StdRng) -> anyhow::Result<()> {
-        // A sandbox that keeps no artifacts and has short limits: what is left of a component may do anything.
-        let limits = Limits { cpu_ms_max: 50, wall_ms_max: 500, ..Limits::default() };
-        let config = RuntimeConfig { limits, slots: 2, ..RuntimeConfig::default() };
-        let runtime = Runtime::new(config, ArtifactCache::none())?;
-        while self.goes_on() {
-            let bytes = damaged(&self.component, &mut rng);
-            match runtime.install(bytes, Grants::usual(), NOW, SEED).await {
-                Ok(plugin) => {
-                    self.counts.installed.fetch_add(1, Ordering::Relaxed);
-                    let call = Fixture::new("tag-product").product("null", r#"{"body":"Straw hats"}"#);
-                    if let Err(Failure::Host(reason)) = call.call_in(&runtime, &plugin).await.result
-                        && plugin.action("tag-product").is_some()
-                    {
-                        self.unexpected(&format!("a damaged component broke the host: {reason}"));
-                    }
-                }
-                Err(error) if error.problems.is_empty() => self.unexpected("a component was refused without a reason"),
-                Err(_) => {}
-            }
-            self.counts.mutated.fetch_add(1, Ordering::Relaxed);
-        }
-        ensure!(!self.component.is_empty(), "there was nothing to damage");
-        Ok(())
-    }
-}
-
-/// The component with some bits flipped, cut off, or with a piece of itself in another place.
-fn damaged(component: &[u8], rng: &mut StdRng) -> Vec<u8> {
-    let mut bytes = component.to_vec();
-    match rng.random_range(0..4) {
-        0 => bytes.truncate(rng.random_range(0..bytes.len())),
-        1 => {
-            let length = rng.random_range(1..256);
-            let [from, to] = [(); 2].map(|()| rng.random_range(0..bytes.len() - length));
-            bytes.copy_within(from..from + length, to);
-        }
-        // Most bits are data or code that only this call reaches: such components are often installed.
-        _ => {
-            for _ in 0..rng.random_range(1..4) {
-                let at = rng.random_range(0..bytes.len());
-                bytes[at] ^= 1 << rng.random_range(0..8);
-            }
-        }
-    }
-    bytes
-}
-
-impl Counts {
-    fn line(&self) -> String {
-        let Self { good, hostile, cancelled, mutated, installed, failures } = self;
-        let [good, hostile, cancelled, mutated, installed, failures] =
-            [good, hostile, cancelled, mutated, installed, failures].map(|count| count.load(Ordering::Relaxed));
-        format!(
-            "{good} good, {hostile} hostile, {cancelled} cancelled, {mutated} mutated of which {installed} installed, \
-             {failures} failures"
-        )
-    }
-}
-
-/// What the process holds in memory, where the kernel says so.
-fn resident_bytes() -> Option<u64> {
-    const PAGE_BYTES: u64 = 4 << 10;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * PAGE_BYTES)
 }

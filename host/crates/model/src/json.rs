@@ -3,6 +3,7 @@
 //! Values cross the plugin contract, the database and the wire as text, so text is what we keep: nothing is parsed that
 //! nobody looks into, and an integer beyond 2^53 stays exact because it never becomes a double.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +80,20 @@ impl Json {
             return None;
         }
         let Members(members) = serde_json::from_str(self.as_str()).ok()?;
-        Some(members.into_iter().map(|(name, raw)| (name, self.part(raw))).collect())
+        Some(members.into_iter().map(|(name, raw)| (name.into_owned(), self.sliced(raw.get()))).collect())
+    }
+
+    /// The members of an object in their order, equal names included, without copying anything; none when this is not an
+    /// object.
+    pub(crate) fn slices(&self) -> Option<Vec<(Cow<'_, str>, &str)>> {
+        let Members(members) = serde_json::from_str(self.as_str()).ok()?;
+        Some(members.into_iter().map(|(name, raw)| (name, raw.get())).collect())
+    }
+
+    /// The part of this text that is `slice`, which [`slices`](Self::slices) gave.
+    pub(crate) fn sliced(&self, slice: &str) -> Self {
+        let (start, end) = span(&self.text, slice);
+        Self { text: Arc::clone(&self.text), start, end }
     }
 
     /// At least as many as an object has members, without reading it: each takes a colon.
@@ -90,7 +104,7 @@ impl Json {
     /// One member of an object, none when it is not there or this is not an object.
     pub fn member(&self, name: &str) -> Option<Self> {
         let Members(members) = serde_json::from_str(self.as_str()).ok()?;
-        members.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| self.part(raw))
+        members.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| self.sliced(raw.get()))
     }
 
     /// Writes an object from members that are already JSON.
@@ -107,12 +121,6 @@ impl Json {
         text.push('}');
         let text: Arc<str> = text.into();
         Self { start: 0, end: text.len(), text }
-    }
-
-    /// The part of this text that `raw`, which was parsed from it, covers.
-    fn part(&self, raw: &RawValue) -> Self {
-        let (start, end) = span(&self.text, raw.get());
-        Self { text: Arc::clone(&self.text), start, end }
     }
 }
 
@@ -173,13 +181,38 @@ impl<'de> Deserialize<'de> for Json {
 }
 
 /// An object's members with unparsed values, duplicates included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A member's name, copied only when it is spelled with escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Take;
+        impl<'de> Visitor<'de> for Take {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(name))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Take).map(Name)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Vec<(String, &'de RawValue)>;
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -187,8 +220,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Name(name), raw)) = map.next_entry()? {
+                    members.push((name, raw));
                 }
                 Ok(members)
             }
@@ -262,8 +295,8 @@ fn same_array(a: &str, b: &str, bounds: &mut Bounds) -> bool {
 
 fn same_object(a: &str, b: &str, bounds: &mut Bounds) -> bool {
     let (Ok(Members(a)), Ok(Members(b))) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
-    let a: HashMap<&str, &RawValue> = a.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let b: HashMap<&str, &RawValue> = b.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let a: HashMap<&str, &RawValue> = a.iter().map(|(name, value)| (&**name, *value)).collect();
+    let b: HashMap<&str, &RawValue> = b.iter().map(|(name, value)| (&**name, *value)).collect();
     a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_within(a.get(), b.get(), bounds)))
 }
 

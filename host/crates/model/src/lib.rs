@@ -4,12 +4,22 @@
 //! is an argument. To add a decision, add a module that takes values and returns one, with its cases beside it.
 
 pub mod declaration;
+pub mod document;
 pub mod error;
 pub mod graphql;
+pub mod job_options;
 pub mod json;
+mod near;
+pub mod query;
 pub mod record;
+pub mod retry;
+pub mod schedule;
+pub mod schema;
+pub mod value;
+pub mod tenant;
 
 pub use declaration::{ActionDeclaration, Ask, Description, OnModel, OnWebhook, Param};
 pub use error::{ActionError, code};
 pub use json::{InvalidJson, Json};
 pub use record::{ActiveRecord, Baseline, Change, Origin};
+pub use tenant::{RecordKey, Shop};

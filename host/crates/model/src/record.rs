@@ -4,7 +4,7 @@
 //! is decided when it is set, so asking is free, however often a plugin asks.
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::json::{InvalidJson, Json};
 
@@ -18,7 +18,7 @@ pub enum Baseline {
 }
 
 /// Who made a change. The names are persisted and part of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// A merchant or another app, reported by the platform.
@@ -270,6 +270,11 @@ impl ActiveRecord {
     pub fn touch(&mut self) {
         self.touched = true;
         self.touched_for_host = true;
+    }
+
+    /// Whether somebody marked it as changed, whatever was flushed since.
+    pub fn is_touched(&self) -> bool {
+        self.touched_for_host
     }
 
     /// Takes back what was flushed of the `loaded` baseline, which is one plugin's view: what is stored and what the next

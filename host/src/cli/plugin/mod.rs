@@ -4,7 +4,7 @@ mod build;
 mod check;
 mod new;
 mod run;
-mod show;
+pub(in crate::cli) mod show;
 mod try_out;
 
 use std::path::{Path, PathBuf};

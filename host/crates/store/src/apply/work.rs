@@ -1,0 +1,321 @@
+//! The work of a batch: the jobs that it finishes, the deliveries and jobs that it brings, the log of what ran.
+
+use std::collections::HashSet;
+
+use tradewind_model::{Json, Shop};
+
+use super::{Blamed, Numbers, Stop};
+use crate::link::{Kind, Link, Statement, Table, Value};
+use crate::unit::{CommitError, Committed, Finish, How, Ingested, OnDuplicate, Unit};
+
+pub(crate) static INSERT_DELIVERIES: Statement = Statement::rows(
+    "insert deliveries",
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Bytes,
+        Kind::Int,
+        Kind::Int,
+        Kind::Json,
+        Kind::Int,
+        Kind::Bytes,
+    ],
+    "WITH r (seq, app, shop, platform, webhook_id, topic, event_id, lane, body_sha256, received_ms, triggered_ms, headers, \
+     body_bytes, body) AS ({rows}) \
+     INSERT INTO deliveries (seq, app, shop, platform, webhook_id, topic, event_id, lane, body_sha256, received_ms, \
+     triggered_ms, headers, body_bytes, body) SELECT * FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
+);
+
+pub(crate) static INSERT_JOBS: Statement = Statement::rows(
+    "insert jobs",
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Json,
+        Kind::Json,
+        Kind::Int,
+    ],
+    "WITH r (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, depth, delivery_seq, \
+     policy, payload, created_ms) AS ({rows}) \
+     INSERT INTO jobs (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, \
+     delivery_seq, policy, payload, created_ms) \
+     SELECT seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, 0, depth, delivery_seq, \
+     policy, payload, created_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
+);
+
+pub(crate) static DELETE_JOBS: Statement = Statement::rows(
+    "delete jobs",
+    &[Kind::Int],
+    "WITH r (seq) AS ({rows}) DELETE FROM jobs WHERE seq IN (SELECT seq FROM r) AND state <> 2 RETURNING seq",
+);
+
+pub(crate) static UPDATE_JOBS: Statement = Statement::rows(
+    "update jobs",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Json, Kind::Int],
+    "WITH r (seq, state, run_at_ms, attempts, reason, error, parked_ms) AS ({rows}) \
+     UPDATE jobs SET state = CASE WHEN jobs.lane IS NULL AND r.state = 0 THEN 1 ELSE r.state END, \
+     run_at_ms = r.run_at_ms, attempts = r.attempts, reason = r.reason, error = COALESCE(r.error, jobs.error), \
+     parked_ms = r.parked_ms FROM r WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
+);
+
+pub(crate) static CHECKPOINT_JOBS: Statement = Statement::rows(
+    "checkpoint jobs",
+    &[Kind::Int, Kind::Json],
+    "WITH r (seq, checkpoint) AS ({rows}) UPDATE jobs SET checkpoint = r.checkpoint FROM r \
+     WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
+);
+
+pub(crate) static CANCEL_JOBS: Statement = Statement::rows(
+    "cancel jobs",
+    &[Kind::Text, Kind::Text, Kind::Text],
+    "WITH r (app, shop, id) AS ({rows}) DELETE FROM jobs WHERE seq IN (SELECT j.seq FROM r, jobs j \
+     WHERE j.app = r.app AND j.shop = r.shop AND j.id = r.id) RETURNING app, shop, id",
+);
+
+pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
+    "insert invocations",
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Json,
+        Kind::Int,
+        Kind::Int,
+    ],
+    "WITH r (seq, app, shop, at_ms, delivery_seq, job_seq, job_id, plugin, version, action, phase, outcome, detail, \
+     attempt, duration_us) AS ({rows}) \
+     INSERT INTO invocations (seq, app, shop, at_ms, delivery_seq, job_seq, job_id, plugin, version, action, phase, \
+     outcome, detail, attempt, duration_us) SELECT * FROM r",
+);
+
+/// Deletes the jobs that are done and puts the others where they wait.
+pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<(), Stop> {
+    let (mut done, mut changed, mut checkpoints) = (Table::default(), Table::default(), Table::default());
+    for unit in units {
+        let Some(Finish { job, how }) = &unit.finish else { continue };
+        let (state, run_at_ms, attempts, reason, error) = match how {
+            How::Done => {
+                done.push([(*job).into()]);
+                continue;
+            }
+            How::Checkpoint { state } => {
+                checkpoints.push([(*job).into(), state.as_str().into()]);
+                continue;
+            }
+            // A job with a lane waits in its place, so that whoever reads the queue sees that the lane is blocked; the
+            // statement makes it 1 for one without.
+            How::Again { attempts, run_at_ms, error } => (0, *run_at_ms, *attempts, None, error),
+            How::Park { attempts, reason, error } => (2, 0, *attempts, Some(reason.as_str()), error),
+        };
+        changed.push([
+            (*job).into(),
+            state.into(),
+            run_at_ms.into(),
+            i64::from(attempts).into(),
+            reason.into(),
+            error.as_ref().map(Json::as_str).into(),
+            (state == 2).then_some(unit.now_ms).into(),
+        ]);
+    }
+    let mut found = HashSet::new();
+    for (statement, table) in [(&DELETE_JOBS, &done), (&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints)] {
+        for row in link.fetch_rows(statement, table).await? {
+            found.insert(row.int(0)?);
+        }
+    }
+    let mut blamed = Blamed::new();
+    for (at, unit) in units.iter().enumerate() {
+        let Some(finish) = &unit.finish else { continue };
+        if !found.remove(&finish.job) {
+            blamed.push((at, CommitError::JobGone { job: finish.job }));
+        }
+    }
+    Stop::unless_none(blamed)
+}
+
+pub(super) async fn cancel_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Vec<bool>>, Stop> {
+    let mut table = Table::default();
+    for unit in units {
+        for id in &unit.cancels {
+            table.push([(&*unit.shop.app).into(), (&*unit.shop.id).into(), id.as_str().into()]);
+        }
+    }
+    let mut found = HashSet::new();
+    for row in link.fetch_rows(&CANCEL_JOBS, &table).await? {
+        found.insert([row.text(0)?, row.text(1)?, row.text(2)?].map(str::to_owned));
+    }
+    let was_there = |shop: &Shop, id: &str| found.contains(&[&*shop.app, &*shop.id, id].map(str::to_owned));
+    Ok(units.iter().map(|unit| unit.cancels.iter().map(|id| was_there(&unit.shop, id)).collect()).collect())
+}
+
+pub(super) async fn write_deliveries_and_jobs(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    committed: &mut [Committed],
+    numbers: &mut Numbers,
+) -> Result<(), Stop> {
+    let new = insert_deliveries(link, units, committed, numbers).await?;
+    let mut table = Table::default();
+    for (unit, committed) in units.iter().zip(&mut *committed) {
+        for (delivery, ingested) in unit.deliveries.iter().zip(&mut committed.deliveries) {
+            let Ingested::New { seq, job } = *ingested else { continue };
+            if !new.contains(&seq) {
+                *ingested = Ingested::Duplicate;
+                continue;
+            }
+            table.push([
+                job.into(),
+                (&*unit.shop.app).into(),
+                (&*unit.shop.id).into(),
+                unit.shop.partition().into(),
+                "delivery".into(),
+                delivery.lane.as_deref().into(),
+                Value::Text(None),
+                Value::Int(None),
+                1.into(),
+                Value::Text(None),
+                0.into(),
+                0.into(),
+                i64::from(delivery.depth).into(),
+                seq.into(),
+                Value::Text(None),
+                Value::Text(None),
+                unit.now_ms.into(),
+            ]);
+        }
+        for (job, seq) in unit.jobs.iter().zip(&committed.jobs) {
+            let delayed = job.run_at_ms > unit.now_ms;
+            table.push([
+                (*seq).into(),
+                (&*unit.shop.app).into(),
+                (&*unit.shop.id).into(),
+                unit.shop.partition().into(),
+                job.kind.as_str().into(),
+                job.lane.as_deref().into(),
+                job.queue.as_ref().map(|(name, _)| name.as_str()).into(),
+                job.queue.as_ref().map(|(_, bound)| i64::from(*bound)).into(),
+                i64::from(job.rank).into(),
+                job.id.as_deref().into(),
+                i64::from(delayed).into(),
+                if delayed { job.run_at_ms } else { 0 }.into(),
+                i64::from(job.depth).into(),
+                job.delivery_seq.into(),
+                job.policy.as_ref().map(Json::as_str).into(),
+                job.payload.as_ref().map(Json::as_str).into(),
+                unit.now_ms.into(),
+            ]);
+        }
+    }
+    let mut inserted = HashSet::new();
+    for row in link.fetch_rows(&INSERT_JOBS, &table).await? {
+        inserted.insert(row.int(0)?);
+    }
+    let mut blamed = Blamed::new();
+    for (at, (unit, committed)) in units.iter().zip(committed).enumerate() {
+        for (job, seq) in unit.jobs.iter().zip(&mut committed.jobs) {
+            if seq.is_some_and(|seq| inserted.contains(&seq)) {
+                continue;
+            }
+            *seq = None;
+            if job.on_duplicate == OnDuplicate::Error {
+                let id = job.id.clone().unwrap_or_default();
+                blamed.push((at, CommitError::DuplicateJob { id }));
+                break;
+            }
+        }
+    }
+    Stop::unless_none(blamed)
+}
+
+/// Numbers what the units bring, in the order in which they were handed over; inserts the deliveries that are not there yet
+/// and answers their numbers.
+async fn insert_deliveries(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    committed: &mut [Committed],
+    numbers: &mut Numbers,
+) -> Result<HashSet<i64>, Stop> {
+    let mut table = Table::default();
+    for (unit, committed) in units.iter().zip(committed) {
+        for delivery in &unit.deliveries {
+            let (seq, job) = (numbers.next(), numbers.next());
+            committed.deliveries.push(Ingested::New { seq, job });
+            table.push([
+                seq.into(),
+                (&*unit.shop.app).into(),
+                (&*unit.shop.id).into(),
+                (&*delivery.platform).into(),
+                delivery.webhook_id.as_str().into(),
+                delivery.topic.as_str().into(),
+                delivery.event_id.as_deref().into(),
+                delivery.lane.as_deref().into(),
+                delivery.body_sha256.as_slice().into(),
+                unit.now_ms.into(),
+                delivery.triggered_ms.into(),
+                delivery.headers.as_str().into(),
+                i64::try_from(delivery.body_bytes).unwrap_or(i64::MAX).into(),
+                (&*delivery.body).into(),
+            ]);
+        }
+        committed.jobs.extend(unit.jobs.iter().map(|_| Some(numbers.next())));
+    }
+    let mut new = HashSet::new();
+    for row in link.fetch_rows(&INSERT_DELIVERIES, &table).await? {
+        new.insert(row.int(0)?);
+    }
+    Ok(new)
+}
+
+pub(super) async fn write_log(link: &mut Link<'_>, units: &[&Unit], numbers: &mut Numbers) -> Result<(), Stop> {
+    let mut table = Table::default();
+    for unit in units {
+        for entry in &unit.log {
+            table.push([
+                numbers.next().into(),
+                (&*unit.shop.app).into(),
+                (&*unit.shop.id).into(),
+                unit.now_ms.into(),
+                entry.delivery_seq.into(),
+                entry.job_seq.into(),
+                entry.job_id.as_deref().into(),
+                entry.plugin.as_deref().into(),
+                entry.version.as_deref().into(),
+                entry.action.as_deref().into(),
+                entry.phase.into(),
+                entry.outcome.as_str().into(),
+                entry.detail.as_ref().map(Json::as_str).into(),
+                i64::from(entry.attempt).into(),
+                entry.duration_us.into(),
+            ]);
+        }
+    }
+    link.fetch_rows(&INSERT_INVOCATIONS, &table).await?;
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The committer: every write of the process goes through it.
+//!
+//! Units that arrive while a transaction is being flushed ride together in the next one. There is no timer: an idle store
+//! commits at once, a busy one commits what has gathered, so one fsync serves as many as are waiting for it.
+//!
+//! A shop's units always go through the same writer, in the order in which they were handed over. SQLite has one writer,
+//! PostgreSQL several.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tradewind_model::Shop;
+
+use crate::admission;
+use crate::apply::{Applied, DEADLOCKS_MAX, apply};
+use crate::batch::Batch;
+use crate::database::{Connection, Database};
+use crate::deploy::{Deployed, Plan, in_one};
+use crate::error::StoreError;
+use crate::error::{Blame, blame};
+use crate::link::{Engine, Row, Statement, Value};
+use crate::unit::{CommitError, Unit};
+
+/// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again.
+pub const COMMITS_WAITING_MAX: usize = 10_000;
+
+/// Bytes that wait to be written. 128 MiB: the same second with large bodies.
+pub const BYTES_WAITING_MAX: usize = 128 << 20;
+
+/// Connections that write to PostgreSQL: while one waits for the disk, the other is busy.
+const POSTGRES_WRITERS: usize = 2;
+
+/// How long a writer waits before it connects again. A quarter of a second: units that wait for it fail meanwhile.
+const RECONNECT_AFTER: Duration = Duration::from_millis(250);
+
+/// How long a writer of PostgreSQL keeps its plans: a second, or 64 transactions, in which 16,000 jobs may arrive. A plan
+/// that was made for an empty table reads the whole of a full one, and PostgreSQL by itself looks again after a minute.
+/// Making all plans anew takes a millisecond.
+const PLANS_MAX_AGE: Duration = Duration::from_secs(1);
+const PLANS_MAX_USES: u32 = 64;
+
+/// What a writer is asked for.
+enum Request {
+    /// To commit a unit, together with others.
+    Unit(Box<Unit>, oneshot::Sender<Applied>),
+    /// To run one statement that stands for itself: leases, what operators do, retention.
+    Statement(&'static Statement, Vec<Owned>, oneshot::Sender<sqlx::Result<Vec<Row>>>),
+    /// To deploy models in one transaction.
+    Deploy(Box<Plan>, oneshot::Sender<Result<Deployed, StoreError>>),
+}
+
+/// A value that waits with its statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Owned {
+    Int(Option<i64>),
+    Text(Option<String>),
+}
+
+impl Owned {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Int(value) => Value::Int(*value),
+            Self::Text(value) => Value::Text(value.as_deref()),
+        }
+    }
+}
+
+impl From<i64> for Owned {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<&str> for Owned {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+/// Hands units to the writers.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    writers: Vec<mpsc::UnboundedSender<Request>>,
+    waiting: Arc<Waiting>,
+    tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    units: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Committer {
+    /// Starts the writers. They connect when there is something to write.
+    pub(crate) fn start(database: &Database) -> Self {
+        let count = if database.engine() == Engine::Sqlite { 1 } else { POSTGRES_WRITERS };
+        let waiting = Arc::new(Waiting::default());
+        let (mut writers, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (sender, requests) = mpsc::unbounded_channel();
+            writers.push(sender);
+            let writer = Writer {
+                database: database.clone(),
+                connection: None,
+                planned: Instant::now(),
+                plan_uses: 0,
+                requests,
+                waiting: Arc::clone(&waiting),
+            };
+            tasks.push(tokio::spawn(writer.run()));
+        }
+        Self { writers, waiting, tasks: tasks.into() }
+    }
+
+    /// Commits a unit and answers when it is on disk.
+    pub(crate) async fn commit(&self, unit: Unit) -> Applied {
+        admission::check(&unit)?;
+        let bytes = unit.bytes();
+        let waiting = self.waiting.units.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes_waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting > COMMITS_WAITING_MAX || (bytes_waiting > BYTES_WAITING_MAX && waiting > 1) {
+            self.waiting.leave(bytes);
+            return Err(CommitError::Busy { waiting });
+        }
+        let (answer, answered) = oneshot::channel();
+        let writer = &self.writers[writer_of(&unit.shop, self.writers.len())];
+        if writer.send(Request::Unit(Box::new(unit), answer)).is_err() {
+            self.waiting.leave(bytes);
+            return Err(closed());
+        }
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Runs a statement in a transaction of its own.
+    pub(crate) async fn execute(&self, statement: &'static Statement, values: Vec<Owned>) -> sqlx::Result<Vec<Row>> {
+        let (answer, answered) = oneshot::channel();
+        let closed = || sqlx::Error::WorkerCrashed;
+        self.writers[0].send(Request::Statement(statement, values, answer)).map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Deploys models in one transaction, for which everything else waits.
+    pub(crate) async fn deploy(&self, plan: Plan) -> Result<Deployed, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.writers[0].send(Request::Deploy(Box::new(plan), answer)).map_err(|_| StoreError::Closed)?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Units that wait or are being written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.units.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more, writes what was handed over, and ends.
+    pub(crate) async fn close(mut self) {
+        self.writers.clear();
+        for task in std::mem::take(self.tasks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            // A writer that panicked has answered nobody, and its callers know.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Waiting {
+    fn leave(&self, bytes: usize) {
+        self.units.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn writer_of(shop: &Shop, writers: usize) -> usize {
+    usize::try_from(shop.partition()).unwrap_or_default() % writers
+}
+
+fn closed() -> CommitError {
+    CommitError::Unavailable { reason: "the store is closed".to_owned() }
+}
+
+/// One connection and those who wait for it.
+struct Writer {
+    database: Database,
+    connection: Option<Connection>,
+    planned: Instant,
+    plan_uses: u32,
+    requests: mpsc::UnboundedReceiver<Request>,
+    waiting: Arc<Waiting>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut next = None;
+        loop {
+            let first = match next.take() {
+                Some(request) => request,
+                None => match self.requests.recv().await {
+                    Some(request) => request,
+                    None => break,
+                },
+            };
+            match first {
+                Request::Statement(statement, values, answer) => {
+                    // Whoever has gone away does not want to know.
+                    let _ = answer.send(self.execute(statement, &values).await);
+                }
+                Request::Deploy(plan, answer) => {
+                    let _ = answer.send(self.deploy(&plan).await);
+                }
+                Request::Unit(unit, answer) => {
+                    let (units, answers, behind) = self.gather(*unit, answer);
+                    next = behind;
+                    let applied = self.write(&units).await;
+                    for ((unit, answer), applied) in units.iter().zip(answers).zip(applied) {
+                        self.waiting.leave(unit.bytes());
+                        let _ = answer.send(applied);
+                    }
+                }
+            }
+        }
+        if let Some(connection) = self.connection {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// What is waiting, up to the bounds of a batch; and the first that waits for the next.
+    fn gather(
+        &mut self,
+        first: Unit,
+        answer: oneshot::Sender<Applied>,
+    ) -> (Vec<Unit>, Vec<oneshot::Sender<Applied>>, Option<Request>) {
+        let mut batch = Batch::default();
+        batch.takes(&first);
+        let (mut units, mut answers) = (vec![first], vec![answer]);
+        loop {
+            match self.requests.try_recv() {
+                Ok(Request::Unit(unit, answer)) if batch.takes(&unit) => {
+                    units.push(*unit);
+                    answers.push(answer);
+                }
+                Ok(request) => return (units, answers, Some(request)),
+                Err(_) => return (units, answers, None),
+            }
+        }
+    }
+
+    async fn write(&mut self, units: &[Unit]) -> Vec<Applied> {
+        let applied = match self.connect().await {
+            Ok(connection) => apply(&mut connection.link(), units).await,
+            Err(error) => Err(error),
+        };
+        applied.unwrap_or_else(|error| {
+            self.connection = None;
+            vec![Err(CommitError::Unavailable { reason: error.to_string() }); units.len()]
+        })
+    }
+
+    async fn execute(&mut self, statement: &'static Statement, values: &[Owned]) -> sqlx::Result<Vec<Row>> {
+        let values: Vec<_> = values.iter().map(Owned::value).collect();
+        let mut deadlocks = 0;
+        loop {
+            let answer = match self.connect().await {
+                Ok(connection) => connection.link().fetch(statement, &values).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = &answer else { return answer };
+            if blame(error) != Blame::Deadlock || deadlocks == DEADLOCKS_MAX {
+                self.connection = None;
+                return answer;
+            }
+            deadlocks += 1;
+        }
+    }
+
+    async fn deploy(&mut self, plan: &Plan) -> Result<Deployed, StoreError> {
+        let deployed = match self.connect().await {
+            Ok(connection) => in_one(&mut connection.link(), plan).await,
+            Err(error) => Err(StoreError::connecting(error)),
+        };
+        if deployed.is_err() {
+            self.connection = None;
+        }
+        deployed
+    }
+
+    /// The connection, a new one after an error: what is left of the old one is not known.
+    async fn connect(&mut self) -> sqlx::Result<&mut Connection> {
+        self.forget_plans().await;
+        if self.connection.is_none() {
+            match self.database.connect().await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => {
+                    tokio::time::sleep(RECONNECT_AFTER).await;
+                    return Err(error);
+                }
+            }
+        }
+        self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)
+    }
+
+    /// Has PostgreSQL plan anew from time to time. That also shows after a pause whether the connection is still there,
+    /// before a unit depends on it.
+    async fn forget_plans(&mut self) {
+        self.plan_uses += 1;
+        let is_old = self.plan_uses > PLANS_MAX_USES || self.planned.elapsed() > PLANS_MAX_AGE;
+        let Some(connection @ Connection::Postgres(_)) = self.connection.as_mut().filter(|_| is_old) else { return };
+        if connection.link().run("DISCARD PLANS").await.is_err() {
+            self.connection = None;
+        }
+        self.planned = Instant::now();
+        self.plan_uses = 0;
+    }
+}

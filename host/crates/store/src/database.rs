@@ -1,0 +1,275 @@
+//! The two databases: how they are opened, read and migrated.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
+};
+
+use crate::error::StoreError;
+use crate::link::{Engine, Link, Row, Statement, Table, Value};
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A file of the embedded database.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl Location {
+    /// Reads `sqlite:path/to/file.db` or `postgres://user@host/database`.
+    pub fn parse(url: &str) -> Result<Self, StoreError> {
+        let wrong = |reason: String| StoreError::Location { reason };
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path {
+                "" => Err(wrong("`sqlite:` names no file; hint: `sqlite:tradewind.db`".to_owned())),
+                path => Ok(Self::Sqlite(PathBuf::from(path))),
+            };
+        }
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|error| wrong(format!("this is no address of a PostgreSQL database: {error}")))?;
+            return Ok(Self::Postgres(Box::new(options)));
+        }
+        Err(wrong("hint: it is `sqlite:tradewind.db` or `postgres://user@host/database`".to_owned()))
+    }
+
+    /// Which database.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+}
+
+/// How long a writer waits for another process that holds the file. 5 seconds: a batch takes milliseconds, a backup
+/// seconds.
+const SQLITE_BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// How long it waits before it looks again. 10 milliseconds: some fsyncs.
+const SQLITE_BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a reader waits for a connection. 5 seconds: as long as a platform waits for its answer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Connections that read. 4 on SQLite, where each is a thread and two cores are busy; 8 on PostgreSQL, where each waits
+/// for the network.
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_READERS: u32 = 8;
+
+/// Statements that a connection keeps prepared. Each of the store's own, in every size, and room for queries.
+const STATEMENTS_MAX: usize = 400;
+
+/// The readers of a database, and what it takes to connect a writer.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    Sqlite { options: SqliteConnectOptions, readers: SqlitePool },
+    Postgres { options: PgConnectOptions, readers: PgPool },
+}
+
+/// A connection of its own.
+pub(crate) enum Connection {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// A connection that was lent for reading.
+pub(crate) enum Reader {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reader {
+    pub(crate) fn link(&mut self) -> Link<'_> {
+        match self {
+            Self::Sqlite(connection) => Link::Sqlite(connection),
+            Self::Postgres(connection) => Link::Postgres(connection),
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn link(&mut self) -> Link<'_> {
+        match self {
+            Self::Sqlite(connection) => Link::Sqlite(connection),
+            Self::Postgres(connection) => Link::Postgres(connection),
+        }
+    }
+
+    /// Says goodbye to the server; on SQLite, also writes the log back into the file.
+    pub(crate) async fn close(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        }
+    }
+}
+
+impl Database {
+    /// Connects lazily: a server that is away is an error of the first statement, not of this.
+    pub(crate) fn new(location: &Location) -> Self {
+        match location {
+            Location::Sqlite(path) => {
+                let options = sqlite_options(path);
+                let readers = SqlitePoolOptions::new().max_connections(SQLITE_READERS).acquire_timeout(CONNECT_MAX);
+                let read_only = options.clone().create_if_missing(false).pragma("query_only", "ON");
+                Self::Sqlite { readers: readers.connect_lazy_with(read_only), options }
+            }
+            Location::Postgres(options) => {
+                let options = (**options)
+                    .clone()
+                    .application_name("tradewind")
+                    // It compiles queries that look expensive, for longer than they take.
+                    .options([("jit", "off")])
+                    .statement_cache_capacity(STATEMENTS_MAX)
+                    .disable_statement_logging();
+                let readers = PgPoolOptions::new().max_connections(POSTGRES_READERS).acquire_timeout(CONNECT_MAX);
+                // A plan that was made for an empty table is a bad one for the full table, and PostgreSQL keeps plans until it
+                // looks at the table again, a minute later. Readers plan each time; see the committer for what writers do.
+                let planning = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
+                Self::Postgres { readers: readers.connect_lazy_with(planning), options }
+            }
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::Postgres { .. } => Engine::Postgres,
+        }
+    }
+
+    /// A new connection of the caller's own.
+    pub(crate) async fn connect(&self) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite { options, .. } => connect_sqlite(options).await.map(Connection::Sqlite),
+            Self::Postgres { options, .. } => options.connect().await.map(Connection::Postgres),
+        }
+    }
+
+    pub(crate) async fn reader(&self) -> sqlx::Result<Reader> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Sqlite),
+            Self::Postgres { readers, .. } => readers.acquire().await.map(Reader::Postgres),
+        }
+    }
+
+    pub(crate) async fn fetch(&self, statement: &'static Statement, values: &[Value<'_>]) -> sqlx::Result<Vec<Row>> {
+        self.reader().await?.link().fetch(statement, values).await
+    }
+
+    pub(crate) async fn fetch_rows(&self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+        self.reader().await?.link().fetch_rows(statement, table).await
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { readers, .. } => readers.close().await,
+            Self::Postgres { readers, .. } => readers.close().await,
+        }
+    }
+
+    /// Migrations that the database has, and those that this program knows.
+    pub(crate) async fn migration_state(&self) -> Result<MigrationState, StoreError> {
+        let known = migrations(self.engine()).iter().map(|migration| migration.version).max().unwrap_or_default();
+        // The table is sqlx's own; a database without it was never migrated.
+        let exists = match self.engine() {
+            Engine::Sqlite => "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+            Engine::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')",
+        };
+        let mut connection = self.connect().await.map_err(StoreError::connecting)?;
+        let mut link = connection.link();
+        let reading = |source| StoreError::database("reading which migrations are applied", source);
+        let is_there = link.fetch_text(exists, &[]).await.map_err(reading)?[0].int(0).map_err(reading)? == 1;
+        let mut applied = 0;
+        if is_there {
+            let sql = "SELECT COALESCE(max(version), 0) FROM _sqlx_migrations WHERE success";
+            applied = link.fetch_text(sql, &[]).await.map_err(reading)?[0].int(0).map_err(reading)?;
+        }
+        let _ = connection.close().await;
+        Ok(MigrationState { applied, known })
+    }
+
+    /// Brings the tables to what this program knows.
+    pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
+        let migrator = Migrator::with_migrations(migrations(self.engine()));
+        let mut connection = self.connect().await.map_err(StoreError::connecting)?;
+        let migrated = match &mut connection {
+            Connection::Sqlite(connection) => migrator.run(connection).await,
+            Connection::Postgres(connection) => migrator.run(connection).await,
+        };
+        let _ = connection.close().await;
+        migrated.map_err(StoreError::Migration)
+    }
+}
+
+/// How far a database is migrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MigrationState {
+    /// The newest migration that was applied, 0 for none.
+    pub applied: i64,
+    /// The newest that this program knows.
+    pub known: i64,
+}
+
+/// WAL: readers and the writer do not wait for each other. FULL: a commit is on disk when it returns, which is what a 200
+/// promises. What the checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever.
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_MAX)
+        .foreign_keys(false)
+        .pragma("journal_size_limit", (64 << 20).to_string())
+        .pragma("temp_store", "memory")
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .disable_statement_logging()
+}
+
+/// Opens the file. Whoever turns a new file to WAL holds off all others, and SQLite does not wait for that by itself.
+async fn connect_sqlite(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let is_busy =
+        |error: &sqlx::Error| error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("5"));
+    for _ in 0..SQLITE_BUSY_MAX.as_millis() / SQLITE_BUSY_PAUSE.as_millis() {
+        match options.connect().await {
+            Err(error) if is_busy(&error) => tokio::time::sleep(SQLITE_BUSY_PAUSE).await,
+            connected => return connected,
+        }
+    }
+    options.connect().await
+}
+
+macro_rules! migration {
+    ($version:literal, $name:literal) => {
+        [
+            ($version, $name, include_str!(concat!("../../../../migrations/sqlite/", $name, ".sql"))),
+            ($version, $name, include_str!(concat!("../../../../migrations/postgres/", $name, ".sql"))),
+        ]
+    };
+}
+
+/// Every migration, for both databases. A released one never changes.
+const MIGRATIONS: [[(i64, &str, &str); 2]; 1] = [migration!(1, "0001_store")];
+
+fn migrations(engine: Engine) -> Vec<Migration> {
+    let for_engine =
+        MIGRATIONS.iter().map(|[sqlite, postgres]| if engine == Engine::Sqlite { sqlite } else { postgres });
+    for_engine
+        .map(|&(version, name, sql)| {
+            let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+            Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+        })
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! The store: what the rest of the host sees of the databases.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgListener;
+use tradewind_model::{RecordKey, Shop};
+
+use crate::STATEMENTS;
+use crate::admission;
+use crate::committer::Committer;
+use crate::database::{Database, Location, MigrationState};
+use crate::error::StoreError;
+use crate::inbox::{self, Delivery, DeliveryFilter, FIND_DELIVERY, OLD_DELIVERIES, PRUNE_DELIVERIES};
+use crate::invocations::PRUNE_INVOCATIONS;
+use crate::link::{Engine, Statement};
+use crate::reader::Rounds;
+use crate::records::{self, Stored};
+use crate::unit::{CommitError, Committed, Unit};
+
+/// An open store. One for a whole process.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) database: Database,
+    pub(crate) committer: Committer,
+    rounds: Rounds,
+}
+
+/// The channel on which hosts tell each other of new jobs.
+const JOBS_CHANNEL: &str = "tradewind_jobs";
+
+/// Rows that one statement of the retention deletes. 500: milliseconds, so that no commit waits for it.
+const PRUNE_ROWS: i64 = 500;
+
+// Only PostgreSQL has several hosts to tell; SQLite prepares it as an answer of nothing.
+pub(crate) static ANNOUNCE: Statement = Statement::differs(
+    "announce",
+    &[],
+    "SELECT $1 WHERE $1 IS NULL",
+    "SELECT pg_notify('tradewind_jobs', CAST($1 AS text))",
+);
+
+impl Store {
+    /// Opens a store whose tables are up to date.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let database = Database::new(location);
+        let MigrationState { applied, known } = database.migration_state().await?;
+        if applied != known {
+            return Err(StoreError::NotMigrated { applied, known });
+        }
+        Ok(Self { committer: Committer::start(&database), rounds: Rounds::start(&database), database })
+    }
+
+    /// Brings the tables up to date. Safe to call from several processes at once.
+    pub async fn migrate(location: &Location) -> Result<MigrationState, StoreError> {
+        let database = Database::new(location);
+        let before = database.migration_state().await?;
+        if before.applied > before.known {
+            return Err(StoreError::NotMigrated { applied: before.applied, known: before.known });
+        }
+        let mut applied = before.applied;
+        while let Err(error) = database.migrate().await {
+            // Nothing holds back a second program on SQLite: it fails after the first was faster, and sees what is left.
+            let after = database.migration_state().await?;
+            if after.applied <= applied {
+                return Err(error);
+            }
+            applied = after.applied;
+        }
+        Ok(before)
+    }
+
+    /// How far the tables are migrated.
+    pub async fn migration_state(location: &Location) -> Result<MigrationState, StoreError> {
+        Database::new(location).migration_state().await
+    }
+
+    /// Which database.
+    pub fn engine(&self) -> Engine {
+        self.database.engine()
+    }
+
+    /// Commits a unit whole or not at all, and answers when it is on disk.
+    pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        self.committer.commit(unit).await
+    }
+
+    /// Units that wait for the disk.
+    pub fn commits_waiting(&self) -> usize {
+        self.committer.waiting()
+    }
+
+    /// A record, none when it is not there.
+    pub async fn record(&self, shop: &Shop, key: &RecordKey) -> Result<Option<Stored>, Arc<StoreError>> {
+        if !admission::is_possible(key) {
+            return Ok(None);
+        }
+        self.rounds.record(shop.clone(), key.clone()).await
+    }
+
+    /// Records of a shop in the order of their keys; none for each that is not there.
+    pub async fn records(&self, shop: &Shop, keys: &[RecordKey]) -> Result<Vec<Option<Stored>>, StoreError> {
+        let possible = keys.iter().filter(|key| admission::is_possible(key));
+        let pairs: Vec<_> = possible.map(|key| (shop, key)).collect();
+        let found = records::read(&self.database, &pairs).await?;
+        Ok(keys.iter().map(|key| found.get(&(shop.clone(), key.clone())).cloned()).collect())
+    }
+
+    /// A delivery with its body, none when it is not there any more.
+    pub async fn delivery(&self, seq: i64) -> Result<Option<Delivery>, Arc<StoreError>> {
+        self.rounds.delivery(seq).await
+    }
+
+    /// Deliveries without their bodies, the newest first.
+    pub async fn deliveries(&self, filter: &DeliveryFilter, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        inbox::list(&self.database, filter, limit).await
+    }
+
+    /// The numbers of the deliveries with this id of the platform: usually one. Reads the whole inbox.
+    pub async fn find_delivery(&self, webhook_id: &str) -> Result<Vec<i64>, StoreError> {
+        let failed = |source| StoreError::database("looking for a delivery", source);
+        let rows = self.database.fetch(&FIND_DELIVERY, &[webhook_id.into()]).await.map_err(failed)?;
+        rows.iter().map(|row| row.int(0)).collect::<sqlx::Result<_>>().map_err(failed)
+    }
+
+    /// Deletes deliveries that arrived before `deliveries_before_ms` and have no job, and log entries older than
+    /// `invocations_before_ms`: a few at a time, so that commits do not wait. Answers how many.
+    pub async fn prune(&self, deliveries_before_ms: i64, invocations_before_ms: i64) -> Result<usize, StoreError> {
+        let failed = |source| StoreError::database("deleting what is old", source);
+        let mut pruned = 0;
+        let mut from = i64::MIN;
+        loop {
+            // Those that are kept for their jobs are passed by, however many they are.
+            let next = self.database.fetch(&OLD_DELIVERIES, &[from.into(), PRUNE_ROWS.into()]).await.map_err(failed)?;
+            let next = (next[0].maybe_int(0).map_err(failed)?, next[0].maybe_int(1).map_err(failed)?);
+            let (Some(to), Some(oldest_ms)) = next else { break };
+            if oldest_ms >= deliveries_before_ms {
+                break;
+            }
+            let values = vec![from.into(), to.into(), deliveries_before_ms.into()];
+            pruned += self.committer.execute(&PRUNE_DELIVERIES, values).await.map_err(failed)?.len();
+            from = to;
+        }
+        loop {
+            let values = vec![PRUNE_ROWS.into(), invocations_before_ms.into()];
+            let rows = self.committer.execute(&PRUNE_INVOCATIONS, values).await.map_err(failed)?;
+            if rows.is_empty() {
+                return Ok(pruned);
+            }
+            pruned += rows.len();
+        }
+    }
+
+    /// Tells the other hosts that a partition has new jobs.
+    pub async fn announce(&self, part: i64) -> Result<(), StoreError> {
+        let told = self.database.fetch(&ANNOUNCE, &[part.into()]).await;
+        told.map(drop).map_err(|source| StoreError::database("telling other hosts of new jobs", source))
+    }
+
+    /// Waits for other hosts' announcements. None on SQLite, where there are no other hosts.
+    pub async fn listen(&self) -> Result<Option<Announcements>, StoreError> {
+        let failed = |source| StoreError::database("listening for new jobs", source);
+        let Database::Postgres { readers, .. } = &self.database else { return Ok(None) };
+        let mut listener = PgListener::connect_with(readers).await.map_err(failed)?;
+        listener.listen(JOBS_CHANNEL).await.map_err(failed)?;
+        Ok(Some(Announcements { listener }))
+    }
+
+    /// Has the database prepare every statement. Answers what is wrong with each that it refuses.
+    pub async fn check_statements(&self) -> Result<Vec<String>, StoreError> {
+        let mut reader = self.database.reader().await.map_err(StoreError::connecting)?;
+        let mut problems = Vec::new();
+        for statement in STATEMENTS {
+            if let Err(error) = reader.link().prepare(statement).await {
+                problems.push(format!("`{}`: {error}", statement.name));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.partitions().await.map(drop)
+    }
+
+    /// Writes what was handed over, and closes.
+    pub async fn close(self) {
+        self.committer.close().await;
+        self.database.close().await;
+    }
+}
+
+/// What other hosts announce.
+pub struct Announcements {
+    listener: PgListener,
+}
+
+impl Announcements {
+    /// Waits for the next partition with new jobs. None when announcements may have been missed: look at all of them.
+    pub async fn next(&mut self) -> Result<Option<i64>, StoreError> {
+        let next = self.listener.try_recv().await;
+        let next = next.map_err(|source| StoreError::database("listening for new jobs", source))?;
+        Ok(next.and_then(|notification| notification.payload().parse().ok()))
+    }
+}

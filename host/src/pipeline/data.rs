@@ -1,0 +1,413 @@
+//! The contract's `data`: reads and writes of records, through the unit of work.
+
+use tradewind_model::document::{Mode, canonical};
+use tradewind_model::query::{Own, Query, Row, parse_select};
+use tradewind_model::schema::{FieldType, Model, Scope};
+use tradewind_model::{ActionError, Json, Origin, RecordKey, code};
+use tradewind_runtime::session::{Answer, Page, Which, Write};
+
+use super::action::Event;
+use super::context::{Context, Stopped};
+use super::work::{Found, internal};
+
+/// What `options` of a read or write say.
+struct Options {
+    select: Option<Vec<String>>,
+    /// Whether actions run.
+    internal: bool,
+    scope: Scope,
+}
+
+impl Options {
+    fn parse(options: &Json) -> Answer<Self> {
+        let mut parsed = Self { select: None, internal: false, scope: Scope::Shop };
+        if options.is_null() {
+            return Ok(parsed);
+        }
+        let members = options
+            .members()
+            .ok_or_else(|| invalid("`options` is not a JSON object; hint: it takes `select`, `internal`, `scope`"))?;
+        for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+            match name.as_str() {
+                "select" => parsed.select = parse_select(value)?,
+                "internal" => {
+                    parsed.internal =
+                        value.to().map_err(|_| invalid("`options.internal` is neither true nor false"))?;
+                }
+                "scope" => {
+                    parsed.scope = value.to().map_err(|_| invalid("`options.scope` is neither `shop` nor `app`"))?;
+                }
+                _ => {
+                    let message = format!("`options` has no `{name}`; hint: it takes `select`, `internal`, `scope`");
+                    return Err(invalid(message));
+                }
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn invalid(message: impl Into<String>) -> ActionError {
+    ActionError::permanent(code::INVALID_ARGUMENT, message)
+}
+
+fn not_found(key: &RecordKey) -> ActionError {
+    ActionError::permanent(code::NOT_FOUND, format!("no `{}` has the id `{}`", key.model, key.id))
+}
+
+impl Context {
+    pub(crate) async fn find_one(&self, model: &str, which: Which, options: &Json) -> Answer<Option<Json>> {
+        let model = self.app.schema.model(model)?;
+        let (query, select) = match which {
+            Which::Id(id) => {
+                let options = Options::parse(options)?;
+                let key = RecordKey::new(model.name.as_str(), id);
+                if options.scope == Scope::Shop {
+                    let found = self.find(&key).await?;
+                    return Ok(found.map(|found| self.shown(&key, found, options.select.as_deref())));
+                }
+                let id = Json::of(&*key.id).map_err(|error| internal(&error))?;
+                (Query::by_key(model, &Json::object([("id", &id)]), options.scope)?, options.select)
+            }
+            Which::Key(key) => {
+                let options = Options::parse(options)?;
+                (Query::by_key(model, &key, options.scope)?, options.select)
+            }
+            Which::First(query) => {
+                let query = Query::parse(model, &query)?.first_only();
+                let select = query.select.clone();
+                (query, select)
+            }
+        };
+        let page = self.page(model, &query).await?;
+        Ok(page.rows.first().map(|row| row.shown(select.as_deref())))
+    }
+
+    pub(crate) async fn find_page(&self, model: &str, query: &Json) -> Answer<Page> {
+        let model = self.app.schema.model(model)?;
+        let query = Query::parse(model, query)?;
+        let page = self.page(model, &query).await?;
+        Ok(Page {
+            records: page.records(query.select.as_deref()),
+            has_next: page.has_next,
+            has_previous: page.has_previous,
+            end_cursor: page.end_cursor,
+            start_cursor: page.start_cursor,
+        })
+    }
+
+    pub(crate) async fn count_records(&self, model: &str, query: &Json) -> Answer<u64> {
+        let model = self.app.schema.model(model)?;
+        let query = Query::parse(model, query)?;
+        let (shop, own) = self.own(model);
+        let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
+        let stored = self.host.store.search_count(&shop, model, &query, &ids).await;
+        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        Ok(query.overlay_count(stored, &own))
+    }
+
+    async fn page(&self, model: &Model, query: &Query) -> Answer<tradewind_model::query::Page> {
+        let (shop, own) = self.own(model);
+        let stored = self.host.store.search(&shop, model, query, own.len()).await;
+        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        Ok(query.overlay(stored, &own))
+    }
+
+    fn own(&self, model: &Model) -> (tradewind_model::Shop, Vec<Own>) {
+        let work = self.work.lock();
+        (work.shop.clone(), work.own(&model.name))
+    }
+
+    fn shown(&self, key: &RecordKey, found: Found, select: Option<&[String]>) -> Json {
+        let row = Row {
+            shop: self.shop().id.to_string(),
+            id: key.id.to_string(),
+            document: found.doc,
+            created_ms: found.created_ms,
+            updated_ms: found.updated_ms,
+        };
+        row.shown(select)
+    }
+
+    /// Writes records into the unit of work. All of it is in there afterwards, or nothing is.
+    pub(crate) async fn write(&self, model: &str, write: Write, options: &Json) -> Answer<Json> {
+        let model = self.app.schema.model(model)?;
+        let options = Options::parse(options)?;
+        if options.scope == Scope::App {
+            return Err(ActionError::permanent(
+                code::NOT_AVAILABLE,
+                "records of another shop cannot be written; hint: enqueue an action for that shop",
+            ));
+        }
+        let mark = self.work.mark();
+        let written = self.write_all(model, write, &options).await;
+        if written.is_err() {
+            self.work.back_to(mark);
+        }
+        written.map_err(Stopped::into_error)
+    }
+
+    async fn write_all(&self, model: &Model, write: Write, options: &Options) -> Result<Json, Stopped> {
+        match write {
+            Write::Create { values } => {
+                let key = self.create(model, &values, options).await?;
+                self.show(&key, options).await
+            }
+            Write::Update { id, values } => {
+                let key = RecordKey::new(model.name.as_str(), id);
+                self.update(model, &key, &values, options).await?;
+                self.show(&key, options).await
+            }
+            Write::Upsert { on, values } => {
+                let key = self.upsert(model, &on, &values, options).await?;
+                self.show(&key, options).await
+            }
+            Write::Delete { id } => {
+                self.delete(RecordKey::new(model.name.as_str(), id), options).await?;
+                Ok(Json::null())
+            }
+            Write::Converge { id, field, values } => {
+                let parent = RecordKey::new(model.name.as_str(), id);
+                let keys = self.converge(model, &parent, &field, &values, options).await?;
+                self.show_all(&keys, options).await
+            }
+            Write::BulkCreate { values } => {
+                let mut keys = Vec::new();
+                let values = elements(&values)?;
+                self.look_ahead(model, &values).await?;
+                for values in values {
+                    keys.push(self.create(model, &values, options).await?);
+                }
+                self.show_all(&keys, options).await
+            }
+            Write::BulkUpdate { values } => {
+                let mut keys = Vec::new();
+                let values = elements(&values)?;
+                self.look_ahead(model, &values).await?;
+                for values in values {
+                    let id = id_of(&values)?.ok_or_else(|| invalid("an element of `values` has no `id`"))?;
+                    let key = RecordKey::new(model.name.as_str(), id);
+                    self.update(model, &key, &values, options).await?;
+                    keys.push(key);
+                }
+                self.show_all(&keys, options).await
+            }
+            Write::BulkUpsert { on, values } => {
+                let mut keys = Vec::new();
+                for values in elements(&values)? {
+                    keys.push(self.upsert(model, &on, &values, options).await?);
+                }
+                self.show_all(&keys, options).await
+            }
+            Write::BulkDelete { ids } => {
+                let keys = ids.iter().map(|id| RecordKey::new(model.name.as_str(), id.as_str()));
+                self.work.look_ahead(&self.host.store, keys.collect()).await?;
+                for id in ids {
+                    self.delete(RecordKey::new(model.name.as_str(), id), options).await?;
+                }
+                Ok(Json::null())
+            }
+        }
+    }
+
+    /// Reads the records that the elements of a bulk write name, in few statements.
+    async fn look_ahead(&self, model: &Model, values: &[Json]) -> Answer<()> {
+        let ids = values.iter().filter_map(|values| id_of(values).ok().flatten());
+        let keys = ids.map(|id| RecordKey::new(model.name.as_str(), id)).collect();
+        self.work.look_ahead(&self.host.store, keys).await
+    }
+
+    async fn create(&self, model: &Model, values: &Json, options: &Options) -> Result<RecordKey, Stopped> {
+        let id = id_of(values)?.unwrap_or_else(|| self.host.new_id());
+        let key = RecordKey::new(model.name.as_str(), id);
+        if self.find(&key).await?.is_some() {
+            let message = format!("there is a `{}` with the id `{}`; hint: `update` or `upsert`", key.model, key.id);
+            return Err(ActionError::permanent(code::NOT_UNIQUE, message).into());
+        }
+        self.put(model, &key, "create", values, options).await?;
+        Ok(key)
+    }
+
+    async fn update(&self, model: &Model, key: &RecordKey, values: &Json, options: &Options) -> Result<(), Stopped> {
+        if self.find(key).await?.is_none() {
+            return Err(not_found(key).into());
+        }
+        self.put(model, key, "update", values, options).await
+    }
+
+    async fn upsert(
+        &self,
+        model: &Model,
+        on: &[String],
+        values: &Json,
+        options: &Options,
+    ) -> Result<RecordKey, Stopped> {
+        let values = linked(model, values)?;
+        let members: Vec<_> = on.iter().map(|name| (name.as_str(), values.member(name))).collect();
+        let mut key = Vec::new();
+        for (name, value) in &members {
+            let Some(value) = value.as_ref().filter(|value| !value.is_null()) else {
+                return Err(invalid(format!("`on` names `{name}`, which `values` does not have")).into());
+            };
+            key.push((*name, value));
+        }
+        let query = Query::by_key(model, &Json::object(key), Scope::Shop)?;
+        let existing = self.page(model, &query).await?.rows.into_iter().next();
+        let Some(row) = existing else {
+            self.work.lock().looked_in_vain();
+            return self.create(model, &values, options).await;
+        };
+        let key = RecordKey::new(model.name.as_str(), row.id);
+        self.update(model, &key, &values, options).await?;
+        Ok(key)
+    }
+
+    async fn delete(&self, key: RecordKey, options: &Options) -> Result<(), Stopped> {
+        if self.find(&key).await?.is_none() {
+            return Err(not_found(&key).into());
+        }
+        let event = Event { runs_actions: !options.internal, ..Event::new(key, "delete", Origin::Api) };
+        Box::pin(self.happen(event)).await.map(drop)
+    }
+
+    /// Creates, updates and deletes children until they match `values`.
+    async fn converge(
+        &self,
+        model: &Model,
+        parent: &RecordKey,
+        field: &str,
+        values: &Json,
+        options: &Options,
+    ) -> Result<Vec<RecordKey>, Stopped> {
+        let Some(FieldType::HasMany { model: child, by }) = model.field(field).map(|field| &field.of) else {
+            return Err(invalid(format!("`{field}` of `{}` does not hold children", model.name)).into());
+        };
+        if self.find(parent).await?.is_none() {
+            return Err(not_found(parent).into());
+        }
+        let child = self.app.schema.model(child)?;
+        let parent_id = Json::of(&*parent.id).map_err(|error| internal(&error))?;
+        let mut leftover = self.children(child, by, &parent_id).await?;
+        let mut keys = Vec::new();
+        for values in elements(values)? {
+            let members = values.members().ok_or_else(|| invalid("an element of `values` is not a JSON object"))?;
+            let members = members.iter().filter(|(name, _)| name != by).map(|(name, value)| (name.as_str(), value));
+            let values = Json::object(members.chain([(by.as_str(), &parent_id)]));
+            let id = id_of(&values)?;
+            let known = id.as_ref().and_then(|id| leftover.iter().position(|child| child == id));
+            keys.push(match (known, id) {
+                (Some(known), Some(id)) => {
+                    leftover.swap_remove(known);
+                    let key = RecordKey::new(child.name.as_str(), id);
+                    self.update(child, &key, &values, options).await?;
+                    key
+                }
+                _ => self.create(child, &values, options).await?,
+            });
+        }
+        for id in leftover {
+            self.delete(RecordKey::new(child.name.as_str(), id), options).await?;
+        }
+        Ok(keys)
+    }
+
+    /// The ids of the records of `child` whose field `by` names the parent.
+    pub(crate) async fn children(&self, child: &Model, by: &str, parent: &Json) -> Result<Vec<String>, ActionError> {
+        let filter = Json::object([(by, &Json::object([("equals", parent)]))]);
+        let mut after = None;
+        let mut ids = Vec::new();
+        loop {
+            let first = Json::of(&250).map_err(|error| internal(&error))?;
+            let mut query = vec![("filter", &filter), ("first", &first)];
+            query.extend(after.as_ref().map(|cursor| ("after", cursor)));
+            let page = self.page(child, &Query::parse(child, &Json::object(query))?).await?;
+            ids.extend(page.rows.into_iter().map(|row| row.id));
+            match page.end_cursor.filter(|_| page.has_next) {
+                Some(cursor) => after = Some(Json::of(&cursor).map_err(|error| internal(&error))?),
+                None => return Ok(ids),
+            }
+        }
+    }
+
+    /// Runs the verb's actions on a record with new values, and its children's.
+    async fn put(
+        &self,
+        model: &Model,
+        key: &RecordKey,
+        verb: &str,
+        values: &Json,
+        options: &Options,
+    ) -> Result<(), Stopped> {
+        let canonical = canonical(model, &linked(model, values)?, Mode::Strict)?;
+        let event = Event {
+            values: canonical.document,
+            runs_actions: !options.internal,
+            ..Event::new(key.clone(), verb, Origin::Api)
+        };
+        Box::pin(self.happen(event)).await?;
+        for (field, children) in canonical.children {
+            let values = children.member("_converge").and_then(|converge| converge.member("values"));
+            let values = values.ok_or_else(|| {
+                invalid(format!("`{field}` holds children; hint: `{{\"_converge\": {{\"values\": […]}}}}`"))
+            })?;
+            Box::pin(self.converge(model, key, &field, &values, options)).await?;
+        }
+        Ok(())
+    }
+
+    async fn show(&self, key: &RecordKey, options: &Options) -> Result<Json, Stopped> {
+        let found = self.find(key).await?;
+        // An action of the record's own may have deleted it.
+        Ok(found.map_or_else(Json::null, |found| self.shown(key, found, options.select.as_deref())))
+    }
+
+    async fn show_all(&self, keys: &[RecordKey], options: &Options) -> Result<Json, Stopped> {
+        let mut shown = Vec::new();
+        for key in keys {
+            shown.push(self.show(key, options).await?);
+        }
+        Ok(Json::of(&shown).map_err(|error| internal(&error))?)
+    }
+}
+
+fn own_id(own: &Own) -> &str {
+    match own {
+        Own::Written(row) => &row.id,
+        Own::Deleted { id, .. } => id,
+    }
+}
+
+fn elements(values: &Json) -> Answer<Vec<Json>> {
+    values.to().map_err(|_| invalid("`values` is not a JSON array"))
+}
+
+/// The `id` that values carry, as text; none without one.
+pub(crate) fn id_of(values: &Json) -> Answer<Option<String>> {
+    let Some(id) = values.member("id").filter(|id| !id.is_null()) else { return Ok(None) };
+    let text = id.as_str();
+    let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = if number { Ok(text.to_owned()) } else { id.to::<String>() };
+    match id {
+        Ok(id) if !id.is_empty() => Ok(Some(id)),
+        _ => Err(invalid(format!("the id `{text}` is neither a text nor a whole number"))),
+    }
+}
+
+/// Values with `{"_link": "id"}` replaced by the id.
+fn linked(model: &Model, values: &Json) -> Answer<Json> {
+    let Some(members) = values.members() else { return Ok(values.clone()) };
+    let mut found = false;
+    let mut plain = Vec::new();
+    for (name, value) in members {
+        let belongs = matches!(model.field(&name).map(|field| &field.of), Some(FieldType::BelongsTo { .. }));
+        match value.member("_link").filter(|_| belongs) {
+            Some(link) => {
+                found = true;
+                let id = id_of(&Json::object([("id", &link)]))?;
+                plain.push((name, Json::of(&id).map_err(|error| internal(&error))?));
+            }
+            None => plain.push((name, value)),
+        }
+    }
+    Ok(if found { Json::object(plain.iter().map(|(name, value)| (name.as_str(), value))) } else { values.clone() })
+}

@@ -1,0 +1,397 @@
+//! What is done with a delivery or a job: the only place where the store and the sandbox meet.
+//!
+//! The way of a delivery: [`Pipeline::run`] reads the body, a [`Mapper`] says what changed, `delivery` drops what is stale,
+//! `action` runs the interested plugins against a unit of work (`work`) through a `session`, `saving` decides what they leave
+//! of the record, and the unit is committed with the end of the job. No transaction is open meanwhile: a conflict runs
+//! everything again from the start. `success` is a job of that commit (`continuation`).
+//!
+//! To add a kind of job: a variant of the store's `JobKind`, its payload in `job`, and a line in `attempt`.
+
+mod action;
+mod app;
+mod context;
+mod continuation;
+mod data;
+mod delivery;
+mod ending;
+mod job;
+mod mapper;
+mod saving;
+mod session;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tradewind_model::retry::RetryPolicy;
+use tradewind_model::{ActionError, Json, Shop};
+use tradewind_runtime::Runtime;
+use tradewind_runtime::session::Work as Enqueued;
+use tradewind_store::{CommitError, Committed, Fence, Finish, How, Job, JobKind, NewInvocation, NewJob, Store, Unit};
+
+pub use app::{App, Installed, Route};
+pub use context::{Chance, Clock, LogSink, NESTED_ACTIONS_MAX, Source};
+pub use ending::reason;
+pub use mapper::{Incoming, Mapper, Unmappable};
+pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
+
+use context::{Cause, Checkpoint, Context, Host};
+use ending::{Trouble, ending, error_json};
+use job::{Payload, Replay};
+use work::{Shared, Spoiled};
+
+/// How often work is done again because a record that it was decided on was written meanwhile. 5: a record's own
+/// deliveries run one at a time, so a conflict comes from elsewhere and seldom twice.
+pub const CONFLICT_RERUNS_MAX: u32 = 5;
+
+/// How many of our own writes may stand between a job and an outside cause. 10: three plugins that answer one another end
+/// by themselves; a circle does not.
+pub const CAUSAL_DEPTH_MAX: u32 = 10;
+
+/// Bytes of a result that the log keeps for `queue.status`. 1 MiB: what an action may return.
+const RESULT_BYTES_MAX: usize = 1 << 20;
+
+/// Does what jobs ask for. One for a process.
+pub struct Pipeline {
+    host: Arc<Host>,
+    apps: RwLock<HashMap<Arc<str>, Arc<App>>>,
+    mappers: HashMap<String, Arc<dyn Mapper>>,
+}
+
+/// How an attempt at a job ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The job is finished, in one commit with all that it wrote; these jobs were made, with their numbers.
+    Done(Vec<(i64, NewJob)>),
+    /// It is to run again at this time, in milliseconds since 1970.
+    Again {
+        /// Not before.
+        run_at_ms: i64,
+        /// Attempts used so far.
+        attempts: u32,
+    },
+    /// It waits for a person.
+    Parked(String),
+    /// It was somebody else's, or taken back: nothing was written.
+    Gone,
+    /// The lease is lost: nothing was written.
+    Fenced,
+    /// The store failed. Whether anything was written is not known: look at the job again.
+    Unknown(String),
+}
+
+impl Pipeline {
+    /// A pipeline without apps. `mappers` are by the platform's name.
+    pub fn new(
+        store: Arc<Store>,
+        runtime: Arc<Runtime>,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn LogSink>,
+        seed: u64,
+        mappers: HashMap<String, Arc<dyn Mapper>>,
+    ) -> Self {
+        let host = Arc::new(Host { store, runtime, clock, chance: Chance::new(seed), log });
+        Self { host, apps: RwLock::default(), mappers }
+    }
+
+    /// Puts an app in the place of the one with the same key. What runs goes on with the old one.
+    pub fn install(&self, app: App) {
+        self.apps.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&app.key), Arc::new(app));
+    }
+
+    /// The app of this key.
+    pub fn app(&self, key: &str) -> Option<Arc<App>> {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Makes one attempt at a job, under a lease of its partition.
+    pub async fn run(&self, job: &Job, fence: Fence) -> Ended {
+        let mut past = Past { checkpoint: job.checkpoint.clone(), ..Past::default() };
+        for reruns in 0.. {
+            let work = Shared::new(job.shop.clone(), self.host.now_ms());
+            let attempted = self.attempt(job, &fence, &work, past.checkpoint.as_ref()).await;
+            past.checkpoint = work.lock().checkpoint.take().or(past.checkpoint);
+            let refused = match work.spoiled() {
+                Some(Spoiled::Store(reason)) => return Ended::Unknown(reason),
+                Some(Spoiled::Commit(error)) => {
+                    past.add(&work);
+                    error
+                }
+                Some(Spoiled::Damaged(message)) => {
+                    let hopeless = Err(Trouble::hopeless(reason::DAMAGED, message));
+                    return self.end(job, &fence, &work, &mut past, hopeless).await.unwrap_or_else(unknown);
+                }
+                None => match self.end(job, &fence, &work, &mut past, attempted).await {
+                    Ok(ended) => return ended,
+                    Err(error) => error,
+                },
+            };
+            if reruns < CONFLICT_RERUNS_MAX && session::is_late(&refused, work.lock().may_be_late()) {
+                past.in_vain();
+                continue;
+            }
+            return self.not_committed(job, &fence, past, &refused).await;
+        }
+        Ended::Unknown("the work was never done".to_owned())
+    }
+
+    /// Commits the end of an attempt. When that is refused, what ran is remembered in `past`.
+    async fn end(
+        &self,
+        job: &Job,
+        fence: &Fence,
+        work: &Shared,
+        past: &mut Past,
+        attempted: Result<Done, Trouble>,
+    ) -> Result<Ended, CommitError> {
+        let remarks = work.lock().take_remarks();
+        let (how, outcome, detail) = match self.how(job, attempted) {
+            Ok((how, outcome, detail)) => (how, outcome, detail.or(remarks)),
+            Err(reason) => return Ok(Ended::Unknown(reason)),
+        };
+        let taken = work.take();
+        past.made.append(&mut work.lock().made);
+        let mut unit = if matches!(how, How::Done) {
+            taken.into_unit()
+        } else {
+            Unit { log: taken.log, ..Unit::new(job.shop.clone(), self.host.now_ms()) }
+        };
+        let ran = unit.log.len();
+        unit.log.splice(0..0, past.log.iter().cloned());
+        if unit.log.is_empty() || matches!(job.kind, JobKind::Delivery | JobKind::Action) {
+            unit.log.push(log_entry(job, outcome, detail));
+        }
+        let ended = match &how {
+            How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms: *run_at_ms, attempts: *attempts },
+            How::Park { reason, .. } => Ended::Parked(reason.clone()),
+            How::Done | How::Checkpoint { .. } => Ended::Done(Vec::new()),
+        };
+        unit.fence = Some(fence.clone());
+        unit.finish = Some(Finish { job: job.seq, how });
+        let (jobs, before) = (unit.jobs.clone(), past.log.len());
+        let log = unit.log[before..before + ran].to_vec();
+        match self.host.store.commit(unit).await {
+            Ok(Committed { jobs: seqs, .. }) if matches!(ended, Ended::Done(_)) => {
+                let made = jobs.into_iter().zip(seqs).filter_map(|(job, seq)| Some((seq?, job)));
+                Ok(Ended::Done(std::mem::take(&mut past.made).into_iter().chain(made).collect()))
+            }
+            Ok(_) => Ok(ended),
+            Err(error) => {
+                past.log.extend(log);
+                Err(error)
+            }
+        }
+    }
+
+    /// What becomes of the job, a word for the log and what belongs to it. An error: the store failed.
+    fn how(&self, job: &Job, attempted: Result<Done, Trouble>) -> Result<(How, &'static str, Option<Json>), String> {
+        let attempts = job.attempts + 1;
+        let (how, outcome) = match attempted {
+            Ok(Done { outcome, result }) => return Ok((How::Done, outcome, result)),
+            Err(Trouble::Lost(reason)) => return Err(reason),
+            Err(Trouble::Hopeless { reason, message }) => {
+                let error = Some(error_json(&ActionError::permanent(reason, message)));
+                (How::Park { attempts, reason: reason.to_owned(), error }, "parked")
+            }
+            Err(Trouble::Stopped(stopped)) => {
+                ending(&stopped, &policy_of(job), attempts, self.host.chance.next(), self.host.now_ms())
+            }
+        };
+        let error = match &how {
+            How::Again { error, .. } | How::Park { error, .. } => error.clone(),
+            How::Done | How::Checkpoint { .. } => None,
+        };
+        Ok((how, outcome, error))
+    }
+
+    /// What a commit that did not happen means for the job.
+    async fn not_committed(&self, job: &Job, fence: &Fence, mut past: Past, error: &CommitError) -> Ended {
+        let refused = match error {
+            CommitError::Fenced { .. }
+            | CommitError::JobGone { .. }
+            | CommitError::Unavailable { .. }
+            | CommitError::Busy { .. } => return unknown(error.clone()),
+            CommitError::Conflict { .. }
+            | CommitError::NotUnique { .. }
+            | CommitError::DuplicateJob { .. }
+            | CommitError::Refused { .. } => error,
+        };
+        // The unit was refused for what it holds: the attempt failed, and its end is committed alone.
+        let work = Shared::new(job.shop.clone(), self.host.now_ms());
+        let mut refused = match self.app(&job.shop.app) {
+            Some(app) => session::refused(&self.context(&app, &work, Cause::of(job, fence, None)), refused),
+            None => work::internal(refused),
+        };
+        // Another delivery may free the value that a platform has given to somebody else.
+        refused.retryable |= job.kind == JobKind::Delivery && matches!(error, CommitError::NotUnique { .. });
+        self.end(job, fence, &work, &mut past, Err(refused.into())).await.unwrap_or_else(unknown)
+    }
+
+    fn context(&self, app: &Arc<App>, work: &Shared, cause: Cause) -> Context {
+        Context {
+            host: Arc::clone(&self.host),
+            app: Arc::clone(app),
+            cause: Arc::new(cause),
+            work: work.clone(),
+            nested: 0,
+        }
+    }
+
+    /// Does the job's work into `work`.
+    async fn attempt(
+        &self,
+        job: &Job,
+        fence: &Fence,
+        work: &Shared,
+        checkpoint: Option<&Json>,
+    ) -> Result<Done, Trouble> {
+        if job.depth > CAUSAL_DEPTH_MAX {
+            let message = format!(
+                "{} of our own writes led here, at most {CAUSAL_DEPTH_MAX} may (`causal_depth_max`); hint: do plugins \
+                 answer each other's writes?",
+                job.depth
+            );
+            return Err(Trouble::hopeless(reason::CAUSAL_DEPTH, message));
+        }
+        let Some(app) = self.app(&job.shop.app) else {
+            let message = format!("there is no app `{}` on this host; hint: deploy it and retry", job.shop.app);
+            return Err(Trouble::hopeless(reason::NOT_INSTALLED, message));
+        };
+        let checkpoint = checkpoint.map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
+        let context = self.context(&app, work, Cause::of(job, fence, checkpoint));
+        let payload = job.payload.as_ref().map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
+        let Payload { work, continuation, replay } = payload.unwrap_or_default();
+        match (job.kind, work, continuation) {
+            (JobKind::Delivery, ..) => {
+                let outcome = self.deliver(context, job, replay).await?;
+                Ok(Done { outcome, result: None })
+            }
+            (JobKind::Action, Some(Enqueued::Action { action, params }), _) => {
+                let result = context.run_named(&action, &params).await?;
+                let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
+                Ok(Done { outcome: job::DONE, result })
+            }
+            (JobKind::Action, _, Some(continuation)) => {
+                context.continue_run(&continuation).await?;
+                Ok(Done { outcome: job::DONE, result: None })
+            }
+            (JobKind::Success, _, Some(continuation)) => {
+                context.continue_success(&continuation).await?;
+                Ok(Done { outcome: job::DONE, result: None })
+            }
+            (JobKind::Call, ..) => {
+                let message = "this host has no platform client; hint: connect the shop and retry";
+                Err(Trouble::hopeless(reason::NOT_INSTALLED, message))
+            }
+            (JobKind::Action | JobKind::Success, ..) => Err(damaged(job, &"it does not say what to do")),
+        }
+    }
+}
+
+/// How a job's work ended well.
+struct Done {
+    /// One word for the log.
+    outcome: &'static str,
+    /// What `queue.status` answers.
+    result: Option<Json>,
+}
+
+/// What earlier runs of the same attempt left, whose units were not committed.
+#[derive(Default)]
+struct Past {
+    /// What ran.
+    log: Vec<NewInvocation>,
+    /// Where the next one goes on from.
+    checkpoint: Option<Json>,
+    /// Jobs that were committed before the end.
+    made: Vec<(i64, NewJob)>,
+}
+
+impl Past {
+    fn add(&mut self, work: &Shared) {
+        let mut work = work.lock();
+        self.log.append(&mut work.log);
+        self.made.append(&mut work.made);
+    }
+
+    /// What ran well, ran in vain.
+    fn in_vain(&mut self) {
+        for entry in &mut self.log {
+            if entry.outcome == "ok" {
+                (entry.outcome, entry.detail) = (tradewind_model::code::CONFLICT.to_owned(), None);
+            }
+        }
+    }
+}
+
+fn log_entry(job: &Job, outcome: &str, detail: Option<Json>) -> NewInvocation {
+    NewInvocation {
+        delivery_seq: job.delivery_seq,
+        job_seq: Some(job.seq),
+        job_id: job.id.clone(),
+        plugin: None,
+        version: None,
+        action: None,
+        phase: None,
+        outcome: outcome.to_owned(),
+        detail,
+        attempt: job.attempts + 1,
+        duration_us: 0,
+    }
+}
+
+/// What is known when not even the end of an attempt was committed.
+fn unknown(error: CommitError) -> Ended {
+    match error {
+        CommitError::Fenced { .. } => Ended::Fenced,
+        CommitError::JobGone { .. } => Ended::Gone,
+        CommitError::Unavailable { reason } => Ended::Unknown(reason),
+        error => Ended::Unknown(error.to_string()),
+    }
+}
+
+fn damaged(job: &Job, why: &dyn std::fmt::Display) -> Trouble {
+    Trouble::hopeless(reason::DAMAGED, format!("the job {} cannot be read: {why}", job.seq))
+}
+
+fn policy_of(job: &Job) -> RetryPolicy {
+    let default = if job.kind == JobKind::Delivery { RetryPolicy::DELIVERY } else { RetryPolicy::JOB };
+    let policy = job.policy.as_ref().and_then(|policy| RetryPolicy::parse(policy, &default).ok());
+    policy.unwrap_or(default)
+}
+
+impl Cause {
+    /// Why a job's work runs, before more is known of it.
+    fn of(job: &Job, fence: &Fence, checkpoint: Option<Checkpoint>) -> Self {
+        let trigger = serde_json::json!({ "kind": "job", "jobId": job.id });
+        Self {
+            trigger: Json::of(&trigger).unwrap_or_else(|_| Json::object([])),
+            payload: None,
+            delivery_seq: job.delivery_seq,
+            job_seq: Some(job.seq),
+            job_id: job.id.clone(),
+            key: format!("job:{}", job.seq),
+            attempt: job.attempts + 1,
+            depth: job.depth,
+            fence: Some(fence.clone()),
+            checkpoint,
+        }
+    }
+}
+
+/// The lane of a record's deliveries: what a host that takes a delivery in passes on.
+pub fn lane_of(model: &str, id: &str) -> String {
+    format!("{model} {id}")
+}
+
+/// A job that processes a delivery again.
+pub fn replay(delivery: &tradewind_store::Delivery, force: bool) -> (Shop, NewJob) {
+    let payload = Payload { replay: Some(Replay { force }), ..Payload::default() };
+    let payload = Json::of(&payload).ok();
+    let job = NewJob {
+        lane: delivery.lane.clone(),
+        delivery_seq: Some(delivery.seq),
+        ..NewJob::new(JobKind::Delivery, payload)
+    };
+    (delivery.shop.clone(), job)
+}

@@ -1,0 +1,120 @@
+//! One job: what the schedule keeps of it, and one attempt at it.
+
+use std::sync::Arc;
+
+use tradewind_model::job_options::{Priority, QueueName};
+use tradewind_model::schedule::{Head, Lane, Queue};
+use tradewind_model::{ActionError, Json, Shop};
+use tradewind_store::{CommitError, Fence, Finish, How, Job, JobState, NewJob, Store, Unit};
+
+use super::Runs;
+use super::limits::HOST_PANICS_MAX;
+use crate::pipeline::Ended;
+
+/// Why a job is parked that made the host panic. Persisted: never rename it.
+pub const HOST_PANIC: &str = "host-panic";
+
+/// What the schedule carries of a job for us.
+#[derive(Clone, Debug)]
+pub(crate) struct Tag {
+    pub(crate) job: Arc<Job>,
+    /// The job may have changed since it was read: it is read again before it runs.
+    pub(crate) stale: bool,
+    /// Attempts in a row whose end is not known.
+    pub(crate) unknown: u32,
+    /// Attempts that panicked.
+    pub(crate) panics: u32,
+}
+
+/// A job that was read, as the schedule sees it. One in retry waits for its time.
+pub(crate) fn head_of(job: Job) -> Head<Tag> {
+    // A name that nobody could have given is as good as none: the job runs all the same.
+    let queue = job.queue.as_ref().and_then(|(name, bound)| {
+        let name = QueueName::parse(name.as_str()).ok()?;
+        Some(Queue { name, bound: (*bound).max(1) })
+    });
+    Head {
+        seq: job.seq,
+        shop: job.shop.clone(),
+        lane: job.lane.as_deref().map(Lane::new),
+        queue,
+        rank: Priority::of_rank(job.rank),
+        not_before_ms: u64::try_from(job.run_at_ms).unwrap_or_default(),
+        tag: Tag { job: Arc::new(job), stale: false, unknown: 0, panics: 0 },
+    }
+}
+
+/// A job that was just committed, as reading it back would show it.
+pub(crate) fn committed(shop: &Shop, seq: i64, new: NewJob, now_ms: i64) -> Job {
+    Job {
+        seq,
+        shop: shop.clone(),
+        kind: new.kind,
+        lane: new.lane,
+        queue: new.queue,
+        rank: new.rank,
+        id: new.id,
+        state: JobState::Queued,
+        run_at_ms: 0,
+        attempts: 0,
+        depth: new.depth,
+        delivery_seq: new.delivery_seq,
+        policy: new.policy,
+        payload: new.payload,
+        checkpoint: None,
+        reason: None,
+        error: None,
+        created_ms: now_ms,
+        parked_ms: None,
+    }
+}
+
+/// Makes one attempt at a job.
+pub(crate) async fn attempt<R: Runs>(store: &Store, runs: &R, tag: Tag, fence: Fence, now_ms: i64) -> Ended {
+    let mut job = tag.job;
+    if tag.stale {
+        job = match store.job(job.seq).await {
+            Ok(None) => return Ended::Gone,
+            Ok(Some(read)) if read.state == JobState::Parked => return Ended::Parked(read.reason.unwrap_or_default()),
+            // Its end was committed after all, and is to run again.
+            Ok(Some(read)) if read.run_at_ms > now_ms => {
+                return Ended::Again { run_at_ms: read.run_at_ms, attempts: read.attempts };
+            }
+            Ok(Some(read)) => Arc::new(read),
+            Err(error) => return Ended::Unknown(described(&error)),
+        };
+    }
+    if tag.panics >= HOST_PANICS_MAX {
+        return park(store, &job, fence, tag.panics, now_ms).await;
+    }
+    runs.run(&job, fence).await
+}
+
+/// Parks a job that the host cannot run.
+async fn park(store: &Store, job: &Job, fence: Fence, panics: u32, now_ms: i64) -> Ended {
+    let error = ActionError::permanent(
+        HOST_PANIC,
+        format!("the host panicked {panics} times while it ran the job; hint: its log has the place"),
+    );
+    let how = How::Park { attempts: job.attempts, reason: HOST_PANIC.to_owned(), error: Json::of(&error).ok() };
+    let mut unit = Unit::new(job.shop.clone(), now_ms);
+    unit.fence = Some(fence);
+    unit.finish = Some(Finish { job: job.seq, how });
+    match store.commit(unit).await {
+        Ok(_) => Ended::Parked(HOST_PANIC.to_owned()),
+        Err(CommitError::Fenced { .. }) => Ended::Fenced,
+        Err(CommitError::JobGone { .. }) => Ended::Gone,
+        Err(error) => Ended::Unknown(error.to_string()),
+    }
+}
+
+/// An error with what caused it, in one line.
+pub(crate) fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

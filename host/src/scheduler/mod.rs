@@ -1,0 +1,224 @@
+//! Runs the jobs of the partitions that this host owns.
+//!
+//! One task, the `driver`, decides everything and waits for nothing: it holds the [`Schedule`] and the leases, starts runs,
+//! and has reading and writing done by tasks whose news it takes in. What the parts decide on is theirs: `leases` which
+//! partitions to take and to give back, `reading` what is read for the schedule, `attempt` how one job is run.
+//!
+//! The way of a job: whoever commits it on this host calls [`Scheduler::offer`], and it starts without being read back. What
+//! is committed elsewhere is announced ([`tradewind_store::Store::announce`]) or found by the poll. When it has ended, its
+//! end is in the database already; the schedule is told after. A host that dies has written nothing of what it ran, and
+//! whoever takes over reads the jobs as they were.
+//!
+//! A named queue's bound holds on each host: with several hosts on one database, up to as many times the bound may run.
+//!
+//! To add something that the driver reacts to: a variant of `News` or of `Message`, and what it changes.
+//!
+//! [`Schedule`]: tradewind_model::schedule::Schedule
+
+mod attempt;
+mod driver;
+mod leases;
+mod limits;
+mod partitions;
+mod reading;
+mod runs;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tradewind_model::Shop;
+use tradewind_store::{Fence, Ingested, Job, JobKind, NewJob, Store};
+
+pub use attempt::HOST_PANIC;
+pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX};
+
+use crate::pipeline::{Clock, Ended, Pipeline};
+use driver::Driver;
+
+/// What runs jobs.
+pub trait Runs: Send + Sync + 'static {
+    /// Makes one attempt at a job and commits its end under the fence.
+    fn run(&self, job: &Job, fence: Fence) -> impl Future<Output = Ended> + Send;
+}
+
+impl Runs for Pipeline {
+    async fn run(&self, job: &Job, fence: Fence) -> Ended {
+        Self::run(self, job, fence).await
+    }
+}
+
+/// How a scheduler is set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who owns the leases. Of this start of this process alone: what an earlier start left is taken over like anybody's.
+    pub host: String,
+    /// Jobs that run at once.
+    pub jobs_in_flight_max: usize,
+    /// Jobs in memory, about.
+    pub jobs_held_max: usize,
+    /// How long a host may be silent before others take its partitions, in milliseconds. Equal on all hosts of a database.
+    pub lease_ms: u64,
+    /// How long a job may wait that nobody announced, in milliseconds.
+    pub poll_ms: u64,
+    /// How long a partition that goes to another host waits for what still runs, in milliseconds.
+    pub hand_over_ms: u64,
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            jobs_in_flight_max: limits::JOBS_IN_FLIGHT_MAX,
+            jobs_held_max: limits::JOBS_HELD_MAX,
+            lease_ms: limits::LEASE_MS,
+            poll_ms: limits::POLL_MS,
+            hand_over_ms: limits::HAND_OVER_MS,
+        }
+    }
+}
+
+/// What a scheduler does at the moment, and has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Whether it is at work: not stopped, and not ended by a fault of its own.
+    pub alive: bool,
+    /// Partitions that this host works on.
+    pub partitions: u64,
+    /// Jobs in memory that wait.
+    pub held: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Attempts that were started.
+    pub started: u64,
+    /// Jobs that were taken from an offer, without reading them back.
+    pub handed_over: u64,
+    /// Reads that brought jobs back from the database, or found none.
+    pub refills: u64,
+    /// Times that a lease was lost.
+    pub leases_lost: u64,
+    /// The last trouble, for people.
+    pub last_error: Option<String>,
+}
+
+/// A running scheduler. Dropping it ends it as a crash would: what runs is aborted, and the leases run out.
+pub struct Scheduler {
+    messages: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+    driver: JoinHandle<()>,
+}
+
+/// What the handle and the driver share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    partitions: AtomicU64,
+    held: AtomicU64,
+    running: AtomicU64,
+    started: AtomicU64,
+    handed_over: AtomicU64,
+    refills: AtomicU64,
+    leases_lost: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    /// A message did not fit: what it said has to be found in the database.
+    missed: AtomicBool,
+}
+
+/// What the driver is told from outside.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// These jobs of the shop were committed by this process.
+    Offer(Shop, Vec<(i64, NewJob)>),
+    /// Jobs of the shop were changed by other ways.
+    Look(Shop),
+    /// Another host has committed jobs of this partition; of any, when none is said.
+    Announced(Option<i64>),
+    /// The clock was moved.
+    Wake,
+    /// End, and say so.
+    Stop(Duration, oneshot::Sender<()>),
+}
+
+impl Scheduler {
+    /// Starts to take partitions and to run their jobs.
+    pub fn start<R: Runs>(store: Arc<Store>, runs: Arc<R>, clock: Arc<dyn Clock>, config: Config) -> Self {
+        let (messages, received) = mpsc::channel(MESSAGES_MAX);
+        let shared = Arc::new(Shared::default());
+        let driver = Driver::new(store, runs, clock, config, Arc::clone(&shared), messages.downgrade(), received);
+        Self { messages, shared, driver: tokio::spawn(driver.drive()) }
+    }
+
+    /// Hands over jobs that this process has just committed, so that they start at once. Costs the caller nothing; jobs of
+    /// another host's partitions are announced to it.
+    pub fn offer(&self, shop: &Shop, jobs: Vec<(i64, NewJob)>) {
+        if !jobs.is_empty() {
+            self.tell(Message::Offer(shop.clone(), jobs));
+        }
+    }
+
+    /// Has a shop's jobs read anew: an operator has let parked ones run again.
+    pub fn look(&self, shop: &Shop) {
+        self.tell(Message::Look(shop.clone()));
+    }
+
+    /// Has the clock read anew: a test has moved it.
+    pub fn wake(&self) {
+        self.tell(Message::Wake);
+    }
+
+    fn tell(&self, message: Message) {
+        if self.messages.try_send(message).is_err() {
+            // The driver is behind. It looks for itself when it comes to it.
+            self.shared.missed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Starts nothing more, waits for what runs, and gives all partitions back, so that another host takes over at once.
+    /// What still runs after `deadline` is aborted: it runs again elsewhere.
+    pub async fn stop(mut self, deadline: Duration) {
+        let (stopped, done) = oneshot::channel();
+        if self.messages.send(Message::Stop(deadline, stopped)).await.is_ok() {
+            // An error means that the driver has ended before it could answer.
+            let _ = done.await;
+        }
+        let _ = (&mut self.driver).await;
+    }
+
+    /// What it does.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            alive: !self.driver.is_finished(),
+            partitions: count(&shared.partitions),
+            held: count(&shared.held),
+            running: count(&shared.running),
+            started: count(&shared.started),
+            handed_over: count(&shared.handed_over),
+            refills: count(&shared.refills),
+            leases_lost: count(&shared.leases_lost),
+            last_error: shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The job of a delivery that was committed, for [`Scheduler::offer`]; none of a duplicate.
+pub fn job_of(ingested: &Ingested, lane: Option<String>, depth: u32) -> Option<(i64, NewJob)> {
+    let Ingested::New { seq, job } = *ingested else { return None };
+    Some((job, NewJob { lane, depth, delivery_seq: Some(seq), ..NewJob::new(JobKind::Delivery, None) }))
+}

@@ -1,0 +1,12 @@
+//! The pipeline over a real store and the real sandbox: what a delivery or a job leaves behind.
+//!
+//! `puppet` plays scripts that come as fields of the record, so that a test says in one place what the plugin does and what
+//! has to come of it.
+
+mod conflicts;
+mod deliveries;
+mod jobs;
+mod probe;
+mod records;
+mod success;
+mod units;

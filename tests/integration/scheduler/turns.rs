@@ -1,0 +1,142 @@
+//! What runs when: once, in the order of the lanes, within the bounds of the queues, and fairly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tradewind_host::scheduler::Config;
+use tradewind_model::Shop;
+use tradewind_store::{JobFilter, NewJob};
+use tradewind_tests::stores::{action, on_both};
+
+use super::{
+    Act, Began, Frozen, Worker, config, enqueue, numbers, sorted, start, stop, until, until_alone, waiting,
+};
+
+fn shop(number: usize) -> Shop {
+    Shop::new("tagger", format!("shop-{number}.example"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_runs_once_and_in_the_order_of_its_lane() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let worker = Worker::new(&store, &clock, |_| Act::Finish);
+        let (mut lanes, mut queues) = (HashMap::new(), HashMap::new());
+        let mut all = Vec::new();
+        let mut make = async |number: usize, scheduler: Option<&tradewind_host::scheduler::Scheduler>| {
+            let shop = shop(number % 5);
+            let lane = (number % 3 > 0).then(|| format!("product {}", number % 7));
+            let queue = (number.is_multiple_of(4)).then(|| ("sync".to_owned(), 2));
+            let rank = if lane.is_some() { 1 } else { u8::try_from(number % 3).unwrap() };
+            let made = enqueue(&store, &shop, vec![NewJob { lane: lane.clone(), queue, rank, ..action() }; 3]).await;
+            for seq in numbers(&made) {
+                lanes.insert(seq, lane.clone().map(|lane| (shop.clone(), lane)));
+                queues.insert(seq, number.is_multiple_of(4));
+                all.push(seq);
+            }
+            if let Some(scheduler) = scheduler {
+                scheduler.offer(&shop, made);
+            }
+        };
+        for number in 0..40 {
+            make(number, None).await;
+        }
+        let scheduler = start(&worker, config("a"));
+        for number in 40..80 {
+            make(number, Some(&scheduler)).await;
+        }
+        until("all jobs are done", || worker.done().len() == all.len()).await;
+        stop(scheduler).await;
+        assert_eq!(sorted(worker.done()), sorted(all.clone()));
+        assert_eq!(waiting(&store).await, []);
+        let began = worker.began.lock().unwrap().clone();
+        assert_eq!(began.len(), 2 * all.len(), "something ran twice");
+        check_lanes(&began, &lanes);
+        let mut at_once = 0;
+        for (seq, began) in began.iter().filter(|(seq, _)| queues[seq]) {
+            at_once = if *began == Began::Start { at_once + 1 } else { at_once - 1 };
+            assert!(at_once <= 2, "the queue's bound, at job {seq}");
+        }
+    })
+    .await;
+}
+
+/// Of each lane one at a time, in the order of the numbers.
+fn check_lanes(began: &[(i64, Began)], lanes: &HashMap<i64, Option<(Shop, String)>>) {
+    let mut last: HashMap<&(Shop, String), (i64, Began)> = HashMap::new();
+    for (seq, began) in began {
+        let Some(lane) = &lanes[seq] else { continue };
+        match (last.insert(lane, (*seq, *began)), began) {
+            (None, Began::Start) => {}
+            (Some((before, Began::End)), Began::Start) => assert!(before < *seq, "{before} ran before {seq} in {lane:?}"),
+            (Some((before, Began::Start)), Began::End) => assert_eq!(before, *seq, "two at once in {lane:?}"),
+            (before, _) => panic!("{before:?}, then {began:?} of {seq} in {lane:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_offered_is_not_read_back() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let worker = Worker::new(&store, &clock, |job| if job.depth == 7 { Act::FinishAndMake } else { Act::Finish });
+        let scheduler = start(&worker, Config { poll_ms: 60_000, ..config("a") });
+        until_alone(&scheduler).await;
+        let before = scheduler.stats();
+        for number in 0..50 {
+            let made = enqueue(&store, &shop(number), vec![NewJob { depth: 7, ..action() }]).await;
+            scheduler.offer(&shop(number), made);
+        }
+        // Each makes another, which the scheduler takes in by itself.
+        until("all are done", || worker.done().len() == 100).await;
+        let stats = scheduler.stats();
+        assert_eq!(stats.handed_over - before.handed_over, 100, "{stats:?}");
+        assert_eq!(stats.refills, before.refills, "{stats:?}");
+        assert_eq!(stats.last_error, None);
+        stop(scheduler).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_shop_does_not_wait_for_a_large_one() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let worker = Worker::new(&store, &clock, |_| Act::Finish);
+        let large = enqueue(&store, &shop(1), vec![action(); 2_000]).await;
+        let small = enqueue(&store, &shop(2), vec![action()]).await;
+        let scheduler = start(&worker, Config { jobs_in_flight_max: 8, ..config("a") });
+        until("all jobs are done", || worker.done().len() == large.len() + 1).await;
+        stop(scheduler).await;
+        let done = worker.done();
+        let place = done.iter().position(|seq| *seq == small[0].0).unwrap();
+        // Which of the two partitions is taken first is nobody's business: it is the turn after it was seen that counts.
+        let first = done.iter().position(|seq| *seq == large[0].0).unwrap();
+        println!("the small shop's job was number {place}, the large shop's first {first}");
+        assert!(place < 300, "the small shop's job was number {place}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_lets_run_again_runs() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let worker = Worker::new(&store, &clock, |job| if job.error.is_none() { Act::Park } else { Act::Finish });
+        let made = enqueue(&store, &shop(1), vec![action(); 3]).await;
+        let scheduler = start(&worker, Config { poll_ms: 60_000, ..config("a") });
+        super::eventually("all are parked", async || {
+            waiting(&store).await.iter().all(|job| job.state == tradewind_store::JobState::Parked)
+        })
+        .await;
+        store.retry_jobs(&JobFilter { shop: Some("shop-1.example".to_owned()), ..JobFilter::default() }).await.unwrap();
+        scheduler.look(&shop(1));
+        until("all are done", || sorted(worker.done()) == numbers(&made)).await;
+        stop(scheduler).await;
+    })
+    .await;
+}

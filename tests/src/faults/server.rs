@@ -1,0 +1,45 @@
+//! A PostgreSQL server that goes away and comes back, and connections that are cut, under load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::Report;
+use super::crowd::{Ledger, Start};
+use crate::postgres::Cluster;
+
+/// Stops the server until the time is up, and at least `stops` times; the same victim lives through all of it.
+pub fn run(start: &Start, cluster: &mut Cluster, length: Duration, stops: u64, seed: u64) -> anyhow::Result<Report> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let until = Instant::now() + length;
+    let mut ledger = Ledger::default();
+    let (mut stopped, mut cut) = (0, 0);
+    let mut victim = start.start("host")?;
+    while stopped < stops || Instant::now() < until {
+        let numbers = ledger.more(200);
+        victim.deliver(numbers)?;
+        victim.listen(&mut ledger, Duration::from_millis(rng.random_range(0..100)));
+        if rng.random_ratio(1, 2) {
+            cut += u64::from(cluster.terminate_backends()?);
+        } else {
+            cluster.stop_immediately()?;
+            let refused = ledger.refused;
+            let numbers = ledger.more(5);
+            victim.deliver(numbers)?;
+            victim.listen(&mut ledger, Duration::from_millis(rng.random_range(100..600)));
+            ensure!(ledger.refused > refused, "webhooks are taken in while the server is away");
+            cluster.start_again()?;
+            stopped += 1;
+        }
+        victim.settle(&mut ledger)?;
+    }
+    victim.stop(&mut ledger)?;
+    let did = format!(
+        "{stopped} server stops, {cut} cut connections, {} webhooks refused and sent again, {} processed once",
+        ledger.refused,
+        ledger.acknowledged.len()
+    );
+    Ok(Report { did, failures: 0 })
+}
