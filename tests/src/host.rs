@@ -265,7 +265,7 @@ impl TestHost {
         let jobs = self.jobs().await;
         let [job] = jobs.as_slice() else { panic!("not one job: {jobs:?}") };
         assert_eq!(job.state, JobState::Parked, "{job:?}");
-        let error = job.error.as_ref().map_or(Value::Null, |error| value(error));
+        let error = job.error.as_ref().map_or(Value::Null, value);
         (job.reason.clone().unwrap_or_default(), error)
     }
 

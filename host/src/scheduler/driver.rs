@@ -155,6 +155,11 @@ impl<R: Runs> Driver<R> {
                 self.told(message);
             }
         }
+        // A beat or an announcement that is under way would list us again.
+        self.tasks.shutdown().await;
+        if let Err(error) = in_time(self.lease(), leases::leave(&self.store, &self.config.host)).await {
+            self.failed(&error);
+        }
         if let Some(Stopping { answer, .. }) = self.stopping.take() {
             self.show();
             // Whoever has gone away does not want to know.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Default of `jobs_in_flight_max`, jobs. Jobs wait for the disk and for platforms more than they compute; 64 of them fill a
-/// commit, and are what the sandbox has room for in any language.
-pub(crate) const JOBS_IN_FLIGHT_MAX: usize = 64;
+/// Default of `jobs_in_flight_max`, jobs. 256: as many as fill a commit. Jobs wait for the disk and for platforms more than
+/// they compute, and the sandbox has its own bounds on guests; 64 get no further than a third of what the disk can do.
+pub(crate) const JOBS_IN_FLIGHT_MAX: usize = 256;
 
 /// Default of `jobs_held_max`, jobs. A kilobyte each: 50 MB. Beyond it every shop is held to a little.
 pub(crate) const JOBS_HELD_MAX: usize = 50_000;

@@ -338,7 +338,7 @@ async fn what_cannot_be_read_parks() {
             check(reason::UNREADABLE).await;
         }
         host.deliver_to(&shop(), "products/update", b"{}", |new| {
-            new.body = tradewind_tests::stores::body(b"\x05\0\0\0x")
+            new.body = tradewind_tests::stores::body(b"\x05\0\0\0x");
         })
         .await;
         check(reason::UNREADABLE).await;
@@ -349,6 +349,15 @@ async fn what_cannot_be_read_parks() {
             host.enqueue(&shop(), action(payload)).await;
             check(reason::DAMAGED).await;
         }
+        // Deliveries that are read together with a damaged one are read all the same.
+        let damaged = |new: &mut tradewind_store::NewDelivery| new.body = tradewind_tests::stores::body(b"\x05\0\0\0x");
+        let bad = host.deliver_to(&shop(), "products/update", b"{}", damaged).await;
+        let good = host.deliver("products/update", &json!({"id": 1})).await;
+        let read = tradewind_tests::stores::together([bad, good, bad].map(|seq| host.store.delivery(seq))).await;
+        assert_eq!(read.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false]);
+        host.drain().await;
+        assert_eq!(host.record("shopify/product", "1").await, json!({}));
+        host.store.purge_jobs(&tradewind_store::JobFilter::default()).await.unwrap();
         // A topic and a model that nobody mirrors are no trouble.
         for topic in ["unknown/create", "unknown/delete", "orders/create"] {
             let seq = host.deliver(topic, &json!({"id": 1})).await;
