@@ -147,12 +147,12 @@ impl<R: Runs> Driver<R> {
             }
             // What has happened meanwhile is taken in together, and what it makes possible is started together.
             for _ in 0..TAKEN_IN_MAX {
-                let Some(ended) = self.attempts.try_join_next_with_id() else { break };
-                self.ended(ended);
-            }
-            for _ in 0..TAKEN_IN_MAX {
                 let Ok(message) = self.messages.try_recv() else { break };
                 self.told(message);
+            }
+            for _ in 0..TAKEN_IN_MAX {
+                let Some(ended) = self.attempts.try_join_next_with_id() else { break };
+                self.ended(ended);
             }
         }
         // A beat or an announcement that is under way would list us again.

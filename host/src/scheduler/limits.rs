@@ -39,8 +39,9 @@ pub(crate) const HAND_OVER_MS: u64 = 30_000;
 /// Messages that wait for the driver. 8,192: it takes a microsecond for each. Whoever comes then is looked for later.
 pub const MESSAGES_MAX: usize = 8_192;
 
-/// What the driver takes in before it starts jobs again. 256: a fraction of a millisecond.
-pub(crate) const TAKEN_IN_MAX: usize = 256;
+/// What the driver takes in of each kind before it starts jobs again. 64: half a millisecond, which is how long a job that
+/// was just offered may wait for it.
+pub(crate) const TAKEN_IN_MAX: usize = 64;
 
 /// Reads of queued jobs at once. 4: half of the connections that read; the others are for the jobs themselves.
 pub(crate) const REFILLS_AT_ONCE_MAX: usize = 4;

@@ -13,7 +13,7 @@ use crate::in_flight::Held;
 use crate::measure::{Case, Effort, Timing, in_turns};
 use crate::node::Node;
 use crate::subject::{About, NOW, Subject};
-use crate::table::{Table, bytes, time};
+use crate::table::{Table, time};
 use crate::{in_flight, settings};
 
 /// The plugins that do the same work, and what the table calls them.
@@ -239,4 +239,9 @@ impl Bench {
             self.table.skipped(&format!("{language} plugin"), &format!("{reason:#}"));
         }
     }
+}
+
+/// Bytes in the unit that fits.
+fn bytes(bytes: u64) -> String {
+    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
 }

@@ -46,8 +46,3 @@ pub(crate) fn time(time: Duration) -> String {
         _ => format!("{:.2} s", micros / 1e6),
     }
 }
-
-/// Bytes in the unit that fits.
-pub(crate) fn bytes(bytes: u64) -> String {
-    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
-}

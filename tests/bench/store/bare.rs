@@ -18,9 +18,12 @@ const CONNECTIONS: usize = 16;
 const TABLE: &str = "CREATE TABLE bare (seq INTEGER PRIMARY KEY, app TEXT, shop TEXT, webhook_id TEXT, topic TEXT, \
                      event_id TEXT, body_sha256 BLOB, headers TEXT, body BLOB); \
                      CREATE UNIQUE INDEX bare_webhook ON bare (app, shop, webhook_id); \
-                     CREATE UNIQUE INDEX bare_event ON bare (app, shop, topic, event_id, body_sha256);";
+                     CREATE UNIQUE INDEX bare_event ON bare (app, shop, topic, event_id, body_sha256); \
+                     CREATE TABLE bare_jobs (seq INTEGER PRIMARY KEY, app TEXT, shop TEXT, part INTEGER, kind TEXT, \
+                     lane TEXT, rank INTEGER, state INTEGER, delivery INTEGER); \
+                     CREATE INDEX bare_queued ON bare_jobs (part, app, shop, rank, seq) WHERE state = 0;";
 
-/// A loop on SQLite: transactions of 64 rows, WAL, a commit is on disk when it returns.
+/// A loop on SQLite: transactions of 64 webhooks and their jobs, WAL, a commit is on disk when it returns.
 pub(crate) async fn sqlite(place: &Place, units: Vec<Unit>) -> anyhow::Result<Duration> {
     let file = place.url.trim_start_matches("sqlite:");
     let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
@@ -30,6 +33,10 @@ pub(crate) async fn sqlite(place: &Place, units: Vec<Unit>) -> anyhow::Result<Du
     let row = "(?, ?, ?, ?, ?, ?, ?, ?)";
     let sql = format!(
         "INSERT INTO bare (app, shop, webhook_id, topic, event_id, body_sha256, headers, body) VALUES {}",
+        vec![row; BATCH].join(", ")
+    );
+    let jobs = format!(
+        "INSERT INTO bare_jobs (app, shop, part, kind, lane, rank, state, delivery) VALUES {}",
         vec![row; BATCH].join(", ")
     );
     let started = Instant::now();
@@ -46,7 +53,22 @@ pub(crate) async fn sqlite(place: &Place, units: Vec<Unit>) -> anyhow::Result<Du
                 .bind(delivery.headers.to_string())
                 .bind(delivery.body.to_vec());
         }
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await?;
         query.execute(&mut connection).await?;
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(jobs.clone()));
+        for unit in batch {
+            query = query
+                .bind(unit.shop.app.to_string())
+                .bind(unit.shop.id.to_string())
+                .bind(unit.shop.partition())
+                .bind("delivery")
+                .bind(unit.deliveries[0].lane.clone())
+                .bind(1)
+                .bind(0)
+                .bind(1);
+        }
+        query.execute(&mut connection).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
     }
     let took = started.elapsed();
     connection.close().await?;

@@ -39,7 +39,7 @@ pub(crate) async fn measure(places: &Places, effort: Effort, table: &Table) -> a
             bare.add(count, took);
         }
         let what = match engine {
-            Engine::Sqlite => "SQLite, driver alone, 64 rows a transaction",
+            Engine::Sqlite => "SQLite, driver alone, 64 webhooks and jobs a transaction",
             Engine::Postgres => "PostgreSQL, driver alone, one row a commit, 16 connections",
         };
         let (median, best) = bare.shown();

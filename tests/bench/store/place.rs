@@ -78,8 +78,15 @@ pub(crate) fn shop(number: u32) -> Shop {
 
 /// A product's body of 9 KB, as a platform sends it; each `version` has another title, and every fourth another text.
 pub(crate) fn body(id: u32, version: u32) -> Vec<u8> {
-    let words = ["straw", "summer", "hat", "woven", "brim", "shade", "light", "linen", "natural", "handmade"];
-    let text: Vec<_> = (0..480_u32).map(|at| words[((at * 7 + at / 3 + version / 4) % 10) as usize]).collect();
+    // Prose compresses to a third; what few words make would compress to a tenth.
+    let word = |at: u32| {
+        let mut mixed = (at ^ (version / 4).wrapping_mul(0x9e37_79b9) ^ id).wrapping_mul(0x85eb_ca6b);
+        mixed ^= mixed >> 15;
+        let syllables = ["ha", "tri", "nel", "so", "um", "bre", "wo", "ste", "ri", "lan", "ka", "mo", "pel", "du", "vi", "gor"];
+        let pick = |shift: u32| syllables[(mixed >> shift) as usize % 16];
+        format!("{}{}{}", pick(3), pick(9), if mixed.is_multiple_of(3) { pick(17) } else { "" })
+    };
+    let text: Vec<_> = (0..640_u32).map(word).collect();
     let variants: Vec<String> = (0..16)
         .map(|at| {
             format!(

@@ -25,7 +25,7 @@ pub(crate) async fn measure(effort: Effort, table: &Table) -> anyhow::Result<()>
     let stored = canonical(&model, &old_json, Mode::Lenient)?.document;
     let incoming = canonical(&model, &new_json, Mode::Lenient)?.document;
     let changed = changed_members(&stored, &incoming);
-    let mut step = |what: &str, run: &mut dyn FnMut()| {
+    let step = |what: &str, run: &mut dyn FnMut()| {
         let mut took = Vec::new();
         for _ in 0..effort.of(CALLS) {
             let started = Instant::now();

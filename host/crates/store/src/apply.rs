@@ -11,7 +11,7 @@
 pub(crate) mod records;
 pub(crate) mod work;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::error::{Blame, blame};
 use crate::link::{Kind, Link, Statement, Table};
@@ -53,12 +53,56 @@ type Blamed = Vec<(usize, CommitError)>;
 enum Stop {
     /// Something was not as these units expected. Never empty.
     Unexpected(Blamed),
+    /// Something was not as expected; which, has to be looked at closely.
+    Doubt,
     Database(sqlx::Error),
 }
 
 impl From<sqlx::Error> for Stop {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+/// How closely it is looked at what a statement wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// Whether it wrote as many rows as it was given: enough, nearly always.
+    Count,
+    /// Which rows it wrote.
+    Name,
+}
+
+/// The rows that a statement wrote, by the number that it answers with.
+enum Wrote {
+    All,
+    These(HashSet<i64>),
+}
+
+impl Wrote {
+    /// Writes a table; in doubt, when it is only counted, everything is taken back.
+    async fn by(
+        link: &mut Link<'_>,
+        statement: &'static Statement,
+        table: &Table<'_>,
+        care: Care,
+    ) -> Result<Self, Stop> {
+        if care == Care::Count {
+            let count = link.count_rows(statement, table).await?;
+            return if count == table.len() { Ok(Self::All) } else { Err(Stop::Doubt) };
+        }
+        let mut these = HashSet::new();
+        for row in link.fetch_rows(statement, table).await? {
+            these.insert(row.int(0)?);
+        }
+        Ok(Self::These(these))
+    }
+
+    fn contains(&self, number: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(&number),
+        }
     }
 }
 
@@ -73,14 +117,14 @@ impl Stop {
 /// and that the connection is not to be used again.
 pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<Vec<Applied>> {
     let mut refused: Vec<Option<CommitError>> = vec![None; units.len()];
-    let mut deadlocks = 0;
+    let (mut deadlocks, mut care) = (0, Care::Count);
     loop {
         let places: Vec<usize> = (0..units.len()).filter(|at| refused[*at].is_none()).collect();
         let left: Vec<&Unit> = places.iter().map(|at| &units[*at]).collect();
         if left.is_empty() {
             return Ok(refused.into_iter().flatten().map(Err).collect());
         }
-        match attempt(link, &left).await {
+        match attempt(link, &left, care).await {
             Ok(applied) => {
                 let mut applied = applied.into_iter();
                 let of_unit =
@@ -92,6 +136,7 @@ pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<V
                     refused[places[at]] = Some(error);
                 }
             }
+            Err(Stop::Doubt) => care = Care::Name,
             Err(Stop::Database(error)) if blame(&error) == Blame::Deadlock && deadlocks < DEADLOCKS_MAX => {
                 deadlocks += 1;
             }
@@ -101,11 +146,11 @@ pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<V
 }
 
 /// One transaction. When it stops, nothing is written and no transaction is open.
-async fn attempt(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Applied>, Stop> {
+async fn attempt(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<Applied>, Stop> {
     // Differs because SQLite would otherwise take the write lock in the middle, where it cannot wait for it.
     let begin = if matches!(link, Link::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
     link.run(begin).await?;
-    let stop = match write(link, units).await {
+    let stop = match write(link, units, care).await {
         Ok(committed) => {
             link.run("COMMIT").await?;
             return Ok(committed.into_iter().map(Ok).collect());
@@ -115,9 +160,9 @@ async fn attempt(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Applied>, S
     let rolled_back = link.run("ROLLBACK").await;
     let error = match stop {
         Stop::Database(error) => error,
-        blamed @ Stop::Unexpected(_) => {
+        again @ (Stop::Unexpected(_) | Stop::Doubt) => {
             rolled_back?;
-            return Err(blamed);
+            return Err(again);
         }
     };
     if matches!(blame(&error), Blame::Database | Blame::Deadlock) {
@@ -145,7 +190,7 @@ async fn one_by_one(link: &mut Link<'_>, units: &[&Unit]) -> sqlx::Result<Vec<Ap
     let mut applied = Vec::with_capacity(units.len());
     for unit in units {
         link.run("SAVEPOINT unit").await?;
-        let error = match write(link, std::slice::from_ref(unit)).await {
+        let error = match write(link, std::slice::from_ref(unit), Care::Name).await {
             Ok(committed) => {
                 link.run("RELEASE SAVEPOINT unit").await?;
                 applied.extend(committed.into_iter().map(Ok));
@@ -156,6 +201,7 @@ async fn one_by_one(link: &mut Link<'_>, units: &[&Unit]) -> sqlx::Result<Vec<Ap
             }
             Err(Stop::Database(error)) => vec![(0, refusal(&error))],
             Err(Stop::Unexpected(blamed)) => blamed,
+            Err(Stop::Doubt) => unreachable!("rows that are named leave no doubt"),
         };
         link.run("ROLLBACK TO SAVEPOINT unit; RELEASE SAVEPOINT unit").await?;
         applied.extend(error.into_iter().take(1).map(|(_, error)| Err(error)));
@@ -172,9 +218,9 @@ fn refusal(error: &sqlx::Error) -> CommitError {
 }
 
 /// Writes the units into the open transaction.
-async fn write(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Committed>, Stop> {
+async fn write(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<Committed>, Stop> {
     check_fences(link, units).await?;
-    work::finish_jobs(link, units).await?;
+    work::finish_jobs(link, units, care).await?;
     let cancelled = work::cancel_jobs(link, units).await?;
     records::check_reads(link, units).await?;
     let numbers = units.iter().map(|unit| {
@@ -184,8 +230,8 @@ async fn write(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Committed>, S
     let mut numbers = Numbers::take(link, numbers.sum()).await?;
     let with_cancelled = |cancelled| Committed { cancelled, ..Committed::default() };
     let mut committed: Vec<_> = cancelled.into_iter().map(with_cancelled).collect();
-    records::write_records(link, units, &mut committed, &mut numbers).await?;
-    work::write_deliveries_and_jobs(link, units, &mut committed, &mut numbers).await?;
+    records::write_records(link, units, care, &mut committed, &mut numbers).await?;
+    work::write_deliveries_and_jobs(link, units, care, &mut committed, &mut numbers).await?;
     work::write_log(link, units, &mut numbers).await?;
     Ok(committed)
 }

@@ -31,10 +31,12 @@ pub struct Statement {
     kinds: &'static [Kind],
     /// The text with its rows, for each size of [`CHUNKS`] on SQLite and in the last place for PostgreSQL.
     texts: [OnceLock<String>; CHUNKS.len() + 1],
+    /// The same without what comes back.
+    silent: [OnceLock<String>; CHUNKS.len() + 1],
 }
 
 /// How many rows a statement takes at once on SQLite: any number is a sum of these, and each is prepared once.
-const CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+const CHUNKS: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
 
 impl Statement {
     /// One text for both.
@@ -54,7 +56,9 @@ impl Statement {
         sqlite: &'static str,
         postgres: &'static str,
     ) -> Self {
-        Self { name, sqlite, postgres, kinds, texts: [const { OnceLock::new() }; CHUNKS.len() + 1] }
+        let texts = [const { OnceLock::new() }; CHUNKS.len() + 1];
+        let silent = [const { OnceLock::new() }; CHUNKS.len() + 1];
+        Self { name, sqlite, postgres, kinds, texts, silent }
     }
 
     fn for_postgres(&'static self) -> &'static str {
@@ -76,6 +80,12 @@ impl Statement {
             let row = format!("({})", vec!["?"; self.kinds.len()].join(", "));
             self.sqlite.replace("{rows}", &format!("VALUES {}", vec![row; CHUNKS[chunk]].join(", ")))
         })
+    }
+
+    /// A text without its `RETURNING`: rows that nobody looks at cost as much as those that are written.
+    fn without_answer(&'static self, place: usize, text: &'static str) -> &'static str {
+        let end = text.rfind(" RETURNING ").unwrap_or(text.len());
+        self.silent[place].get_or_init(|| text[..end].to_owned())
     }
 
     /// Every text that the database will ever be asked to prepare.
@@ -159,6 +169,10 @@ impl<'a> Table<'a> {
     pub(crate) fn push<const N: usize>(&mut self, row: [Value<'a>; N]) {
         self.values.extend(row);
         self.len += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -249,6 +263,32 @@ impl Link<'_> {
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Postgres).collect())
             }
         }
+    }
+
+    /// Runs a statement over a table of values and answers how many rows it wrote.
+    pub(crate) async fn count_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<usize> {
+        let width = statement.kinds.len();
+        let mut count = 0_u64;
+        if table.is_empty() {
+            return Ok(0);
+        }
+        match self {
+            Self::Sqlite(link) => {
+                for (chunk, values) in chunks(&table.values, width) {
+                    let text = statement.without_answer(chunk, statement.for_sqlite(chunk));
+                    let query = values.iter().fold(sqlx::query(text), bind_sqlite);
+                    count += query.execute(&mut **link).await?.rows_affected();
+                }
+            }
+            Self::Postgres(link) => {
+                let text = statement.without_answer(CHUNKS.len(), statement.for_postgres());
+                let query = statement.kinds.iter().enumerate().fold(sqlx::query(text), |query, (at, kind)| {
+                    bind_array(query, *kind, table.values.iter().skip(at).step_by(width))
+                });
+                count += query.execute(&mut **link).await?.rows_affected();
+            }
+        }
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Runs a statement that was put together at run time, and reads its answer. `sql` must hold no value from outside.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tradewind_model::RecordKey;
 
-use super::{Blamed, Numbers, Stop};
+use super::{Care, Wrote, Blamed, Numbers, Stop};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Read, Unit, Write};
 
@@ -88,6 +88,7 @@ fn is_nothing(write: &Write) -> bool {
 pub(super) async fn write_records(
     link: &mut Link<'_>,
     units: &[&Unit],
+    care: Care,
     committed: &mut [Committed],
     numbers: &mut Numbers,
 ) -> Result<(), Stop> {
@@ -127,11 +128,14 @@ pub(super) async fn write_records(
         }
     }
     Stop::unless_none(blamed)?;
+    let mut written = Vec::new();
     for (statement, table) in [(&DELETE_RECORDS, &deletes), (&UPDATE_RECORDS, &updates), (&INSERT_RECORDS, &inserts)] {
-        for row in link.fetch_rows(statement, table).await? {
-            expected.remove(&row.int(0)?);
-        }
+        written.push(Wrote::by(link, statement, table, care).await?);
     }
+    if written.iter().all(|wrote| matches!(wrote, Wrote::All)) {
+        return Ok(());
+    }
+    expected.retain(|number, _| !written.iter().any(|wrote| matches!(wrote, Wrote::These(these) if these.contains(number))));
     let mut blamed: Blamed = expected.into_values().map(|(at, key)| (at, conflict(units[at], key))).collect();
     // Of several records of one unit, always the same is named.
     blamed.sort_by(|(at, error), (other_at, other)| (at, error.to_string()).cmp(&(other_at, other.to_string())));

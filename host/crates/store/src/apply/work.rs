@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tradewind_model::{Json, Shop};
 
-use super::{Blamed, Numbers, Stop};
+use super::{Care, Wrote, Blamed, Numbers, Stop};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Finish, How, Ingested, OnDuplicate, Unit};
 
@@ -116,7 +116,7 @@ pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
 );
 
 /// Deletes the jobs that are done and puts the others where they wait.
-pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<(), Stop> {
+pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<(), Stop> {
     let (mut done, mut changed, mut checkpoints) = (Table::default(), Table::default(), Table::default());
     for unit in units {
         let Some(Finish { job, how }) = &unit.finish else { continue };
@@ -144,16 +144,15 @@ pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<
             (state == 2).then_some(unit.now_ms).into(),
         ]);
     }
-    let mut found = HashSet::new();
+    let mut found = Vec::new();
     for (statement, table) in [(&DELETE_JOBS, &done), (&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints)] {
-        for row in link.fetch_rows(statement, table).await? {
-            found.insert(row.int(0)?);
-        }
+        found.push(Wrote::by(link, statement, table, care).await?);
     }
     let mut blamed = Blamed::new();
     for (at, unit) in units.iter().enumerate() {
         let Some(finish) = &unit.finish else { continue };
-        if !found.remove(&finish.job) {
+        // No two units of a batch finish the same job.
+        if !found.iter().any(|found| found.contains(finish.job)) {
             blamed.push((at, CommitError::JobGone { job: finish.job }));
         }
     }
@@ -178,15 +177,16 @@ pub(super) async fn cancel_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<
 pub(super) async fn write_deliveries_and_jobs(
     link: &mut Link<'_>,
     units: &[&Unit],
+    care: Care,
     committed: &mut [Committed],
     numbers: &mut Numbers,
 ) -> Result<(), Stop> {
-    let new = insert_deliveries(link, units, committed, numbers).await?;
+    let new = insert_deliveries(link, units, care, committed, numbers).await?;
     let mut table = Table::default();
     for (unit, committed) in units.iter().zip(&mut *committed) {
         for (delivery, ingested) in unit.deliveries.iter().zip(&mut committed.deliveries) {
             let Ingested::New { seq, job } = *ingested else { continue };
-            if !new.contains(&seq) {
+            if !new.contains(seq) {
                 *ingested = Ingested::Duplicate;
                 continue;
             }
@@ -233,14 +233,11 @@ pub(super) async fn write_deliveries_and_jobs(
             ]);
         }
     }
-    let mut inserted = HashSet::new();
-    for row in link.fetch_rows(&INSERT_JOBS, &table).await? {
-        inserted.insert(row.int(0)?);
-    }
+    let inserted = Wrote::by(link, &INSERT_JOBS, &table, care).await?;
     let mut blamed = Blamed::new();
     for (at, (unit, committed)) in units.iter().zip(committed).enumerate() {
         for (job, seq) in unit.jobs.iter().zip(&mut committed.jobs) {
-            if seq.is_some_and(|seq| inserted.contains(&seq)) {
+            if seq.is_some_and(|seq| inserted.contains(seq)) {
                 continue;
             }
             *seq = None;
@@ -259,9 +256,10 @@ pub(super) async fn write_deliveries_and_jobs(
 async fn insert_deliveries(
     link: &mut Link<'_>,
     units: &[&Unit],
+    care: Care,
     committed: &mut [Committed],
     numbers: &mut Numbers,
-) -> Result<HashSet<i64>, Stop> {
+) -> Result<Wrote, Stop> {
     let mut table = Table::default();
     for (unit, committed) in units.iter().zip(committed) {
         for delivery in &unit.deliveries {
@@ -286,11 +284,7 @@ async fn insert_deliveries(
         }
         committed.jobs.extend(unit.jobs.iter().map(|_| Some(numbers.next())));
     }
-    let mut new = HashSet::new();
-    for row in link.fetch_rows(&INSERT_DELIVERIES, &table).await? {
-        new.insert(row.int(0)?);
-    }
-    Ok(new)
+    Wrote::by(link, &INSERT_DELIVERIES, &table, care).await
 }
 
 pub(super) async fn write_log(link: &mut Link<'_>, units: &[&Unit], numbers: &mut Numbers) -> Result<(), Stop> {
@@ -316,6 +310,6 @@ pub(super) async fn write_log(link: &mut Link<'_>, units: &[&Unit], numbers: &mu
             ]);
         }
     }
-    link.fetch_rows(&INSERT_INVOCATIONS, &table).await?;
+    link.count_rows(&INSERT_INVOCATIONS, &table).await?;
     Ok(())
 }
