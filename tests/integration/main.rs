@@ -19,6 +19,7 @@ mod neighbours;
 mod odd_components;
 mod pipeline;
 mod postgres_cluster;
+mod scheduler;
 mod store;
 mod store_cli;
 mod tidy;

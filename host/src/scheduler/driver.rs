@@ -36,6 +36,13 @@ pub(super) enum News {
     Over,
 }
 
+/// What one task at a time is sent out for, and what has gathered for the next.
+#[derive(Debug, Default)]
+pub(super) struct Errand<T> {
+    pub(super) wanted: T,
+    under_way: bool,
+}
+
 /// The end that was asked for.
 pub(super) struct Stopping {
     answer: oneshot::Sender<()>,
@@ -62,11 +69,10 @@ pub(super) struct Driver<R> {
     pub(super) more_to_take: bool,
     next_poll: Instant,
     polls: u64,
-    /// Partitions to look at, and whether somebody is looking.
-    to_look: BTreeMap<i64, Depth>,
-    looking: bool,
-    pub(super) to_announce: BTreeSet<i64>,
-    announcing: bool,
+    /// Partitions to look at.
+    looks: Errand<BTreeMap<i64, Depth>>,
+    /// Partitions whose owners are to be told of new jobs.
+    pub(super) announcements: Errand<BTreeSet<i64>>,
     refills: usize,
     no_refill_before: Instant,
     pub(super) no_start_before: Instant,
@@ -109,11 +115,9 @@ impl<R: Runs> Driver<R> {
             more_to_take: false,
             next_poll: now + Duration::from_millis(config.poll_ms),
             polls: 0,
-            to_look: BTreeMap::new(),
-            looking: false,
+            looks: Errand::default(),
             // A new host: the others look what its share is.
-            to_announce: BTreeSet::from([LEASES_CHANGED]),
-            announcing: false,
+            announcements: Errand { wanted: BTreeSet::from([LEASES_CHANGED]), under_way: false },
             refills: 0,
             no_refill_before: now,
             no_start_before: now,
@@ -233,17 +237,17 @@ impl<R: Runs> Driver<R> {
     }
 
     pub(super) fn look_at(&mut self, part: i64, depth: Depth) {
-        let wanted = self.to_look.entry(part).or_insert(depth);
+        let wanted = self.looks.wanted.entry(part).or_insert(depth);
         *wanted = depth.max(*wanted);
     }
 
     /// Has the partitions looked at that are to be, one after the other.
     fn look(&mut self) {
-        if self.looking || self.to_look.is_empty() || self.stopping.is_some() {
+        if self.looks.under_way || self.looks.wanted.is_empty() || self.stopping.is_some() {
             return;
         }
-        self.looking = true;
-        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.to_look));
+        self.looks.under_way = true;
+        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.looks.wanted));
         self.tasks.spawn(async move {
             let mut seen = Vec::new();
             for (part, depth) in parts {
@@ -332,7 +336,7 @@ impl<R: Runs> Driver<R> {
             // Whoever gets it next looks through it.
             Some(State::HandingOver(_) | State::Releasing) => return,
             None => {
-                self.to_announce.insert(part);
+                self.announcements.wanted.insert(part);
                 return;
             }
         }
@@ -365,11 +369,11 @@ impl<R: Runs> Driver<R> {
 
     /// Tells other hosts of jobs in their partitions, once for all that have gathered.
     fn announce(&mut self) {
-        if self.announcing || self.to_announce.is_empty() {
+        if self.announcements.under_way || self.announcements.wanted.is_empty() {
             return;
         }
-        self.announcing = true;
-        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.to_announce));
+        self.announcements.under_way = true;
+        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.announcements.wanted));
         self.tasks.spawn(async move {
             for part in parts {
                 if let Err(error) = store.announce(part).await {
@@ -390,7 +394,7 @@ impl<R: Runs> Driver<R> {
                 }
                 Some(_) => self.take_in(&shop, Vec::new()),
                 None => {
-                    self.to_announce.insert(shop.partition());
+                    self.announcements.wanted.insert(shop.partition());
                 }
             },
             Message::Announced(Some(LEASES_CHANGED)) => self.beat_soon(),
@@ -426,7 +430,7 @@ impl<R: Runs> Driver<R> {
                 }
             }
             Ok(News::Looked(seen, all)) => {
-                self.looking = false;
+                self.looks.under_way = false;
                 for (depth, looked) in seen {
                     self.looked(depth, looked);
                 }
@@ -436,7 +440,7 @@ impl<R: Runs> Driver<R> {
             }
             Ok(News::Woken(part, epoch, woken)) => self.woken(part, epoch, woken),
             Ok(News::Announced(announced)) => {
-                self.announcing = false;
+                self.announcements.under_way = false;
                 // Who was not told finds the jobs by polling.
                 self.read_went(announced);
             }
@@ -444,7 +448,7 @@ impl<R: Runs> Driver<R> {
             Err(error) => {
                 // A task of ours panicked: nothing that was under way is certain.
                 self.failed(&error.to_string());
-                (self.looking, self.announcing, self.refills) = (false, false, 0);
+                (self.looks.under_way, self.announcements.under_way, self.refills) = (false, false, 0);
                 self.abandon("a fault of our own");
                 self.next_beat.get_or_insert(Instant::now() + READ_PAUSE);
             }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-/// Default of `jobs_in_flight_max`, jobs. 256: as many as fill a commit. Jobs wait for the disk and for platforms more than
-/// they compute, and the sandbox has its own bounds on guests; 64 get no further than a third of what the disk can do.
-pub(crate) const JOBS_IN_FLIGHT_MAX: usize = 256;
+/// Default of `jobs_in_flight_max` on SQLite, jobs. 64: the one writer commits so many in two milliseconds. With 256 a shop
+/// with many jobs makes everybody else's commits wait several times as long, for a third more jobs a second.
+pub(crate) const JOBS_IN_FLIGHT_MAX_SQLITE: usize = 64;
+
+/// The same on PostgreSQL. 256: as many as a commit takes. Each waits for several answers of the server, and 64 do a third of
+/// the jobs a second. The sandbox has its own bounds on guests.
+pub(crate) const JOBS_IN_FLIGHT_MAX_POSTGRES: usize = 256;
 
 /// Default of `jobs_held_max`, jobs. A kilobyte each: 50 MB. Beyond it every shop is held to a little.
 pub(crate) const JOBS_HELD_MAX: usize = 50_000;

@@ -61,7 +61,8 @@ impl<R: Runs> Driver<R> {
             self.next_beat = None;
             let (store, host) = (Arc::clone(&self.store), self.config.host.clone());
             let (lease, leaving) = (self.lease(), self.stopping.is_some());
-            self.tasks.spawn(async move { News::Beat(now, in_time(lease, leases::beat(&store, &host, leaving)).await) });
+            self.tasks
+                .spawn(async move { News::Beat(now, in_time(lease, leases::beat(&store, &host, leaving)).await) });
         }
         let far = now + self.lease();
         let mut wake_at = self.next_beat.unwrap_or(far);
@@ -108,7 +109,7 @@ impl<R: Runs> Driver<R> {
         if self.owned.get(&part).is_some_and(|owned| matches!(owned.state, State::Releasing)) {
             self.owned.remove(&part);
         }
-        self.to_announce.insert(LEASES_CHANGED);
+        self.announcements.wanted.insert(LEASES_CHANGED);
     }
 
     /// A beat is over.
@@ -132,7 +133,8 @@ impl<R: Runs> Driver<R> {
         if self.stopping.is_some() {
             return;
         }
-        let active = self.owned.values().filter(|owned| matches!(owned.state, State::Active | State::Taking(_))).count();
+        let active =
+            self.owned.values().filter(|owned| matches!(owned.state, State::Active | State::Taking(_))).count();
         let owned = &self.owned;
         let wanted = self.leases.decide(&round, active, |part| owned.contains_key(&part));
         for (host, beat) in wanted.gone {
@@ -190,7 +192,7 @@ impl<R: Runs> Driver<R> {
             not_taken => {
                 self.owned.remove(&part);
                 if !late.is_empty() {
-                    self.to_announce.insert(part);
+                    self.announcements.wanted.insert(part);
                 }
                 // Perhaps it is ours all the same: then it is taken anew at the next beat.
                 if let Err(error) = not_taken {
@@ -284,7 +286,10 @@ fn is_lost((part, owned): &(&i64, &Owned), round: &Round) -> bool {
 }
 
 /// What the store answers, if it does so within a lease: later, nobody knows what is ours.
-pub(super) async fn in_time<T>(lease: Duration, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+pub(super) async fn in_time<T>(
+    lease: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, String> {
     match timeout(lease, asked).await {
         Ok(answered) => answered.map_err(|error| described(&error)),
         Err(_) => Err(format!("the store did not answer within {} ms", lease.as_millis())),

@@ -74,7 +74,8 @@ pub(crate) async fn wake(store: &Store, part: i64, now_ms: i64) -> Result<(Vec<W
     loop {
         let due = store.due_jobs(part, now_ms, WOKEN_ROWS_MAX).await?;
         for job in &due {
-            let still_delayed = JobFilter { seq: Some(job.seq), state: Some(JobState::Delayed), ..JobFilter::default() };
+            let still_delayed =
+                JobFilter { seq: Some(job.seq), state: Some(JobState::Delayed), ..JobFilter::default() };
             store.retry_jobs(&still_delayed).await?;
         }
         let full = due.len() >= WOKEN_ROWS_MAX as usize;

@@ -113,7 +113,10 @@ impl<R: Runs> Driver<R> {
             // The first after a pause: what was running beside it tells nothing new.
             if self.unknown == 0 {
                 tracing::warn!(
-                    app = &*head.shop.app, shop.id = &*head.shop.id, job.seq = head.seq, reason,
+                    app = &*head.shop.app,
+                    shop.id = &*head.shop.id,
+                    job.seq = head.seq,
+                    reason,
                     "the end of a job is not known"
                 );
             }
@@ -130,7 +133,11 @@ impl<R: Runs> Driver<R> {
     fn panicked(&mut self, mut head: Head<Tag>, ran_us: u64, error: &JoinError) {
         let error = error.to_string();
         tracing::error!(
-            app = &*head.shop.app, shop.id = &*head.shop.id, job.seq = head.seq, error, "the host panicked in a job"
+            app = &*head.shop.app,
+            shop.id = &*head.shop.id,
+            job.seq = head.seq,
+            error,
+            "the host panicked in a job"
         );
         self.remember(&error);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.panics);

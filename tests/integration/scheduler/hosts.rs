@@ -8,7 +8,8 @@ use tradewind_store::CommitError;
 use tradewind_tests::stores::{action, on_both, shop};
 
 use super::{
-    Act, Frozen, PATIENCE, Worker, config, enqueue, eventually, numbers, sorted, start, stop, until, until_alone, waiting,
+    Act, Frozen, PATIENCE, Worker, config, enqueue, eventually, numbers, sorted, start, stop, until, until_alone,
+    waiting,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,7 +17,8 @@ async fn hosts_share_the_partitions_and_the_jobs() {
     on_both(async |place| {
         let (one, two) = (Arc::new(place.open().await), Arc::new(place.open().await));
         let clock = Frozen::new();
-        let (worker, other_worker) = (Worker::new(&one, &clock, |_| Act::Finish), Worker::new(&two, &clock, |_| Act::Finish));
+        let (worker, other_worker) =
+            (Worker::new(&one, &clock, |_| Act::Finish), Worker::new(&two, &clock, |_| Act::Finish));
         let scheduler = start(&worker, config("a"));
         until_alone(&scheduler).await;
         let other = start(&other_worker, config("b"));
@@ -76,7 +78,8 @@ async fn a_host_that_is_told_that_it_was_replaced_lets_go() {
         let store = Arc::new(place.open().await);
         let clock = Frozen::new();
         let first = Arc::new(AtomicBool::new(true));
-        let says = move |_: &tradewind_store::Job| if first.swap(false, Ordering::SeqCst) { Act::Hold } else { Act::Finish };
+        let says =
+            move |_: &tradewind_store::Job| if first.swap(false, Ordering::SeqCst) { Act::Hold } else { Act::Finish };
         let worker = Worker::new(&store, &clock, says);
         // Its next beat is far away: it learns of its loss by the commit that is refused.
         let scheduler = start(&worker, Config { lease_ms: 120_000, ..config("a") });

@@ -8,9 +8,7 @@ use tradewind_model::Shop;
 use tradewind_store::{JobFilter, NewJob};
 use tradewind_tests::stores::{action, on_both};
 
-use super::{
-    Act, Began, Frozen, Worker, config, enqueue, numbers, sorted, start, stop, until, until_alone, waiting,
-};
+use super::{Act, Began, Frozen, Worker, config, enqueue, numbers, sorted, start, stop, until, until_alone, waiting};
 
 fn shop(number: usize) -> Shop {
     Shop::new("tagger", format!("shop-{number}.example"))
@@ -69,7 +67,9 @@ fn check_lanes(began: &[(i64, Began)], lanes: &HashMap<i64, Option<(Shop, String
         let Some(lane) = &lanes[seq] else { continue };
         match (last.insert(lane, (*seq, *began)), began) {
             (None, Began::Start) => {}
-            (Some((before, Began::End)), Began::Start) => assert!(before < *seq, "{before} ran before {seq} in {lane:?}"),
+            (Some((before, Began::End)), Began::Start) => {
+                assert!(before < *seq, "{before} ran before {seq} in {lane:?}")
+            }
             (Some((before, Began::Start)), Began::End) => assert_eq!(before, *seq, "two at once in {lane:?}"),
             (before, _) => panic!("{before:?}, then {began:?} of {seq} in {lane:?}"),
         }

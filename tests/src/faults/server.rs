@@ -10,6 +10,9 @@ use super::Report;
 use super::crowd::{Ledger, Start};
 use crate::postgres::Cluster;
 
+/// How long a webhook waits for its refusal. 5 seconds: then a platform has given up.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Stops the server until the time is up, and at least `stops` times; the same victim lives through all of it.
 pub fn run(start: &Start, cluster: &mut Cluster, length: Duration, stops: u64, seed: u64) -> anyhow::Result<Report> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -25,11 +28,18 @@ pub fn run(start: &Start, cluster: &mut Cluster, length: Duration, stops: u64, s
             cut += u64::from(cluster.terminate_backends()?);
         } else {
             cluster.stop_immediately()?;
+            // What was on its way is answered first.
+            victim.listen(&mut ledger, Duration::from_millis(rng.random_range(100..600)));
             let refused = ledger.refused;
             let numbers = ledger.more(5);
-            victim.deliver(numbers)?;
-            victim.listen(&mut ledger, Duration::from_millis(rng.random_range(100..600)));
-            ensure!(ledger.refused > refused, "webhooks are taken in while the server is away");
+            victim.deliver(numbers.clone())?;
+            let patience = Instant::now() + REFUSED_WITHIN;
+            while ledger.refused == refused && Instant::now() < patience {
+                victim.listen(&mut ledger, Duration::from_millis(50));
+            }
+            ensure!(ledger.refused > refused, "webhooks are not refused while the server is away");
+            let taken = numbers.iter().find(|number| ledger.acknowledged.contains(number));
+            ensure!(taken.is_none(), "webhook {taken:?} is taken in while the server is away");
             cluster.start_again()?;
             stopped += 1;
         }
