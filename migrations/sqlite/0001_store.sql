@@ -79,7 +79,8 @@ CREATE TABLE jobs (
     error TEXT,
     created_ms INTEGER NOT NULL,
     parked_ms INTEGER,
-    CHECK ((state = 2) = (reason IS NOT NULL))
+    CHECK ((state = 2) = (reason IS NOT NULL)),
+    CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1))
 ) STRICT;
 CREATE INDEX jobs_queued ON jobs (part, app, shop, rank, seq) WHERE state = 0;
 CREATE INDEX jobs_delayed ON jobs (part, run_at_ms, seq) WHERE state = 1;

@@ -1,7 +1,8 @@
 //! A host without its edges: a store, the shared sandbox, an app with plugins, and a clock that only a test moves.
 //!
 //! `deliver` takes a webhook in as the inbox does, `drain` does every job whose time has come, in the order of their numbers
-//! and lanes, as a scheduler would that has one worker. A test that leaves such jobs fails.
+//! and lanes, as a scheduler would that has one worker. A test fails that stops while `next`, or `drain`, still finds such
+//! jobs: what counts is what the last of these calls saw, because the queue cannot be read when the host is dropped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -119,6 +120,7 @@ pub struct TestHost {
     clock: Arc<TestClock>,
     /// Jobs that are left on purpose, or all when the test has looked itself.
     forgiven: Mutex<bool>,
+    /// What was there when the next job was looked for last; nothing when there was none.
     waiting: Mutex<Vec<String>>,
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tradewind_model::Shop;
-use tradewind_store::{JobFilter, JobState, Location, NewInvocation, STATEMENTS, Store, Unit};
+use tradewind_store::{JobFilter, JobState, Location, NewInvocation, STATEMENTS, Setting, Store, Unit};
 
 use super::plugin::show::{bytes, duration, number};
 use super::problems::Problems;
@@ -181,6 +181,7 @@ async fn opened(place: &Place, report: &mut Report) -> Result<Option<Store>, Fai
 
 async fn examine(store: &Store, report: &mut Report, watch: Duration, now_ms: i64) -> Result<(), Fail> {
     report.add_all(statements(store).await, "statements")?;
+    report.add_all(durability(store).await, "durability")?;
     report.add_all(commits(store, now_ms).await, "commits")?;
     report.add_all(jobs(store, now_ms).await, "jobs")?;
     report.add_all(hosts(store, watch).await, "hosts")
@@ -231,6 +232,20 @@ async fn statements(store: &Store) -> Result<Vec<Finding>, Fail> {
         };
         problems.iter().map(fail).collect()
     })
+}
+
+/// Whether what is committed outlives a loss of power.
+async fn durability(store: &Store) -> Result<Vec<Finding>, Fail> {
+    let settings = store.durability().await?;
+    let finding = |setting: &Setting| {
+        let says = format!("`{}` is `{}`", setting.name, setting.value);
+        if setting.is_safe {
+            return Finding::ok("durability", says);
+        }
+        let says = says + ": a loss of power loses webhooks that were answered";
+        Finding { hint: Some("turn it on in the settings of the database"), ..Finding::fail("durability", says) }
+    };
+    Ok(settings.iter().map(finding).collect())
 }
 
 /// How long it takes until something small is on disk. What is written is a line of the invocation log.

@@ -269,6 +269,7 @@ impl Context {
             trigger: Json::of(&trigger).unwrap_or_else(|_| Json::object([])),
             payload: None,
             checkpoint: None,
+            alone: false,
             ..(*self.cause).clone()
         };
         Self { cause: Arc::new(cause), nested: self.nested + 1, ..self.clone() }

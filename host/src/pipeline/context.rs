@@ -100,6 +100,12 @@ pub(crate) struct Cause {
     pub(crate) fence: Option<Fence>,
     /// What an earlier attempt's checkpoint stored.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Whether a call is all that the job does, so that it may commit a part of it early.
+    ///
+    /// Not so for a delivery, nor for a verb that every model has: its record would be committed, and the attempt after that
+    /// would find nothing new in it, or a record where it is to create one, and leave the rest of the work undone. Nor for
+    /// one of several actions: those before it would run again on what they have committed.
+    pub(crate) alone: bool,
 }
 
 /// Where a call goes on from. Persisted: members are only added.
@@ -162,6 +168,11 @@ impl Stopped {
 impl Context {
     pub(crate) fn shop(&self) -> Shop {
         self.work.lock().shop.clone()
+    }
+
+    /// The same for a call that is all that its job does.
+    pub(crate) fn alone(&self) -> Self {
+        Self { cause: Arc::new(Cause { alone: self.nested == 0, ..(*self.cause).clone() }), ..self.clone() }
     }
 
     pub(crate) async fn find(&self, key: &RecordKey) -> Result<Option<super::work::Found>, ActionError> {

@@ -216,7 +216,7 @@ impl Context {
         };
         context.work.lock().set_base(context.nested, &key, base);
         let verb = continuation.verb.as_deref();
-        let ran = context.run(&route, Some(record), verb, &continuation.params).await?;
+        let ran = context.alone().run(&route, Some(record), verb, &continuation.params).await?;
         let record = ran.record.as_ref();
         if let Some(record) = record.filter(|_| verb != Some("delete") && !route.is_set("manual-save")) {
             context.save(record, Origin::External).await?;
@@ -239,12 +239,11 @@ impl Context {
     }
 
     fn route_of(&self, continuation: &Continuation) -> Result<Route, Trouble> {
-        self.app.action_of(&continuation.plugin, &continuation.action).ok_or_else(|| Trouble::Hopeless {
-            reason: reason::NOT_INSTALLED,
-            message: format!(
+        self.app.action_of(&continuation.plugin, &continuation.action).ok_or_else(|| {
+            Trouble::NotInstalled(format!(
                 "`{}` has no action `{}` any more; hint: install the plugin and retry",
                 continuation.plugin, continuation.action
-            ),
+            ))
         })
     }
 }

@@ -119,14 +119,17 @@ impl Context {
     }
 
     fn shown(&self, key: &RecordKey, found: Found, select: Option<&[String]>) -> Json {
-        let row = Row {
+        self.row(key, found).shown(select)
+    }
+
+    fn row(&self, key: &RecordKey, found: Found) -> Row {
+        Row {
             shop: self.shop().id.to_string(),
             id: key.id.to_string(),
             document: found.doc,
             created_ms: found.created_ms,
             updated_ms: found.updated_ms,
-        };
-        row.shown(select)
+        }
     }
 
     /// Writes records into the unit of work. All of it is in there afterwards, or nothing is.
@@ -258,6 +261,11 @@ impl Context {
             return self.create(model, &values, options).await;
         };
         let key = RecordKey::new(model.name.as_str(), row.id);
+        // The unit may have read the record before somebody else gave it the key that the query has found, or it is gone.
+        if !self.find(&key).await?.is_some_and(|found| query.matches(&self.row(&key, found))) {
+            let message = format!("`{key}` was written meanwhile; hint: try again");
+            return Err(ActionError::retryable(code::CONFLICT, message).into());
+        }
         self.update(model, &key, &values, options).await?;
         Ok(key)
     }
@@ -295,10 +303,13 @@ impl Context {
             let values = Json::object(members.chain([(by.as_str(), &parent_id)]));
             let id = id_of(&values)?;
             let known = id.as_ref().and_then(|id| leftover.iter().position(|child| child == id));
-            keys.push(match (known, id) {
-                (Some(known), Some(id)) => {
-                    leftover.swap_remove(known);
-                    let key = RecordKey::new(child.name.as_str(), id);
+            if let Some(known) = known {
+                leftover.swap_remove(known);
+            }
+            let key = id.filter(|_| known.is_some()).map(|id| RecordKey::new(child.name.as_str(), id));
+            keys.push(match key {
+                // The query that knows it may be older, or newer, than what the unit has read of it.
+                Some(key) if self.find(&key).await?.is_some() => {
                     self.update(child, &key, &values, options).await?;
                     key
                 }
@@ -306,7 +317,10 @@ impl Context {
             });
         }
         for id in leftover {
-            self.delete(RecordKey::new(child.name.as_str(), id), options).await?;
+            let key = RecordKey::new(child.name.as_str(), id);
+            if self.find(&key).await?.is_some() {
+                self.delete(key, options).await?;
+            }
         }
         Ok(keys)
     }

@@ -67,7 +67,7 @@ impl Pipeline {
         let Some(mapper) = self.mappers.get(&delivery.platform) else {
             let message =
                 format!("this host does not know the platform `{}`; hint: connect it and retry", delivery.platform);
-            return Err(Trouble::hopeless(reason::NOT_INSTALLED, message));
+            return Err(Trouble::NotInstalled(message));
         };
         let incoming = mapper.map(&delivery, &body);
         let incoming = incoming.map_err(|error| Trouble::hopeless(reason::UNREADABLE, error.reason))?;
@@ -186,6 +186,10 @@ impl Context {
             let child = self.app.schema.model(child)?;
             for child_id in self.children(child, by, &id).await? {
                 let child_key = RecordKey::new(child.name.as_str(), child_id);
+                // A query may know a child that the unit, or somebody else meanwhile, has deleted.
+                if self.find(&child_key).await?.is_none() {
+                    continue;
+                }
                 self.bury(&child_key, deleted_us).await?;
                 news = news.max(Box::pin(self.delete_with_children(child_key, deleted_us, depth + 1)).await?);
             }

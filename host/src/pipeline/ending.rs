@@ -18,7 +18,7 @@ pub mod reason {
     pub const UNREADABLE: &str = "unreadable";
     /// A chain of our own making is too long.
     pub const CAUSAL_DEPTH: &str = "causal-depth";
-    /// What the job needs is not installed: the app, the plugin, the platform.
+    /// What the job needs is not installed, and was not for as long as a job waits: the app, the plugin, the platform.
     pub const NOT_INSTALLED: &str = "not-installed";
     /// The job's data is damaged.
     pub const DAMAGED: &str = "damaged";
@@ -34,6 +34,8 @@ pub(crate) enum Trouble {
     Stopped(Stopped),
     /// It can never end well.
     Hopeless { reason: &'static str, message: String },
+    /// This host has not got the app, the plugin or the platform; another one, or this one soon, may.
+    NotInstalled(String),
     /// The store failed: nothing is known, nothing is to be written.
     Lost(String),
 }
@@ -73,6 +75,13 @@ pub(crate) fn ending(
 /// An error as the job keeps it.
 pub(crate) fn error_json(error: &ActionError) -> Json {
     Json::of(error).unwrap_or_else(|_| Json::null())
+}
+
+/// An error without what a plugin may have put into it at any depth.
+pub(crate) fn undetailed(error: &Json) -> Json {
+    let members = error.members().unwrap_or_default();
+    let kept = members.iter().filter(|(name, _)| matches!(name.as_str(), "code" | "message" | "retryable"));
+    Json::object(kept.map(|(name, value)| (name.as_str(), value)))
 }
 
 /// A failure as the job and the log keep it.

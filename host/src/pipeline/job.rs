@@ -54,7 +54,7 @@ impl Context {
         if !problems.is_empty() {
             return Err(ActionError::permanent(code::INVALID_ARGUMENT, problems.join("; ")).into());
         }
-        self.run_global(&route, params).await
+        self.alone().run_global(&route, params).await
     }
 
     /// Runs an action of a plugin's own verb on the record that `params.id` names.
@@ -78,7 +78,8 @@ impl Context {
         if !problems.is_empty() {
             return Err(invalid(problems.join("; ")).into());
         }
-        let happened = Box::pin(self.happen(Event { params, ..Event::new(key, verb, Origin::Api) })).await?;
+        let context = if routes.len() == 1 { self.alone() } else { self.clone() };
+        let happened = Box::pin(context.happen(Event { params, ..Event::new(key, verb, Origin::Api) })).await?;
         Ok(happened.result.unwrap_or_else(Json::null))
     }
 
@@ -108,10 +109,10 @@ impl Context {
         self.write(model, write, &member("options").unwrap_or_else(Json::null)).await
     }
 
-    /// Adds a job to the unit of work. `options` has the job's id.
-    pub(crate) async fn enqueue(&self, work: &Enqueued, options: &JobOptions) -> Answer<()> {
+    /// Adds a job to the unit of work. `options` has the job's id; nobody else has one that is new.
+    pub(crate) async fn enqueue(&self, work: &Enqueued, options: &JobOptions, is_new: bool) -> Answer<()> {
         let strict = options.on_duplicate == Duplicate::Error;
-        if let Some(id) = &options.id {
+        if let Some(id) = options.id.as_ref().filter(|_| !is_new) {
             let (buffered, cancelled) = {
                 let work = self.work.lock();
                 (work.has_job(id), work.has_cancelled(id))

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tradewind_model::retry::RetryPolicy;
-use tradewind_model::{ActionError, Json, Shop};
+use tradewind_model::{ActionError, Json, Shop, code};
 use tradewind_runtime::Runtime;
 use tradewind_runtime::session::Work as Enqueued;
 use tradewind_store::{CommitError, Committed, Fence, Finish, How, Job, JobKind, NewInvocation, NewJob, Store, Unit};
@@ -36,17 +36,26 @@ pub use mapper::{Incoming, Mapper, Unmappable};
 pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 
 use context::{Cause, Checkpoint, Context, Host};
-use ending::{Trouble, ending, error_json};
+use ending::{Trouble, ending, error_json, undetailed};
 use job::{Payload, Replay};
 use work::{Shared, Spoiled};
 
-/// How often work is done again because a record that it was decided on was written meanwhile. 5: a record's own
-/// deliveries run one at a time, so a conflict comes from elsewhere and seldom twice.
+/// How often work is done again because a record that it was decided on was written meanwhile: a whole job's, or one call's
+/// of `success`. 5: a record's own deliveries run one at a time, so a conflict comes from elsewhere and seldom twice.
 pub const CONFLICT_RERUNS_MAX: u32 = 5;
 
 /// How many of our own writes may stand between a job and an outside cause. 10: three plugins that answer one another end
-/// by themselves; a circle does not.
+/// by themselves; a circle does not. Only a write to a platform whose echo comes back as a webhook counts: a job that a job
+/// enqueues has the depth of that job.
 pub const CAUSAL_DEPTH_MAX: u32 = 10;
+
+/// How long a job waits for its app, plugin or platform to be there before it is looked at again. 15 seconds: what a host
+/// takes to start.
+pub const NOT_INSTALLED_AFTER_MS: i64 = 15_000;
+
+/// How old a job is when it stops waiting for what is not installed, and is parked. 1 hour: a deployment that takes longer
+/// has failed.
+pub const NOT_INSTALLED_PARK_AFTER_MS: i64 = 60 * 60 * 1_000;
 
 /// Bytes of a result that the log keeps for `queue.status`. 1 MiB: what an action may return.
 const RESULT_BYTES_MAX: usize = 1 << 20;
@@ -158,7 +167,9 @@ impl Pipeline {
         };
         let ran = unit.log.len();
         unit.log.splice(0..0, past.log.iter().cloned());
-        if unit.log.is_empty() || matches!(job.kind, JobKind::Delivery | JobKind::Action) {
+        // A job that waits is looked at so often that its waiting would be all that the log has.
+        let says = unit.log.is_empty() || matches!(job.kind, JobKind::Delivery | JobKind::Action);
+        if says && outcome != WAITS {
             unit.log.push(log_entry(job, outcome, detail));
         }
         let ended = match &how {
@@ -167,20 +178,52 @@ impl Pipeline {
             How::Done | How::Checkpoint { .. } => Ended::Done(Vec::new()),
         };
         unit.fence = Some(fence.clone());
-        unit.finish = Some(Finish { job: job.seq, how });
+        unit.finish = Some(Finish { job: job.seq, how: how.clone() });
         let (jobs, before) = (unit.jobs.clone(), past.log.len());
-        let log = unit.log[before..before + ran].to_vec();
+        let all = unit.log.clone();
         match self.host.store.commit(unit).await {
             Ok(Committed { jobs: seqs, .. }) if matches!(ended, Ended::Done(_)) => {
                 let made = jobs.into_iter().zip(seqs).filter_map(|(job, seq)| Some((seq?, job)));
                 Ok(Ended::Done(std::mem::take(&mut past.made).into_iter().chain(made).collect()))
             }
             Ok(_) => Ok(ended),
+            Err(CommitError::Refused { reason }) if !matches!(how, How::Done) => {
+                self.end_plainly(job, fence, how, all, &reason).await.map(|()| ended)
+            }
             Err(error) => {
-                past.log.extend(log);
+                past.log.extend(all.into_iter().skip(before).take(ran));
                 Err(error)
             }
         }
+    }
+
+    /// Commits an end that was refused for what goes with it: without details, and when even that is refused with nothing but
+    /// a text of our own. A job whose end cannot be written would never end.
+    async fn end_plainly(
+        &self,
+        job: &Job,
+        fence: &Fence,
+        how: How,
+        mut log: Vec<NewInvocation>,
+        reason: &str,
+    ) -> Result<(), CommitError> {
+        for entry in &mut log {
+            entry.detail = None;
+        }
+        let nothing = ActionError::permanent(code::VALIDATION_FAILED, format!("the error cannot be kept: {reason}"));
+        let plain = with_error(how.clone(), |error| undetailed(&error));
+        let bare = with_error(how, |_| error_json(&nothing));
+        let mut refused = Ok(());
+        for (how, log) in [(plain, log), (bare, Vec::new())] {
+            let finish = Some(Finish { job: job.seq, how });
+            let fence = Some(fence.clone());
+            let unit = Unit { log, fence, finish, ..Unit::new(job.shop.clone(), self.host.now_ms()) };
+            refused = self.host.store.commit(unit).await.map(drop);
+            if !matches!(refused, Err(CommitError::Refused { .. })) {
+                break;
+            }
+        }
+        refused
     }
 
     /// What becomes of the job, a word for the log and what belongs to it. An error: the store failed.
@@ -189,6 +232,7 @@ impl Pipeline {
         let (how, outcome) = match attempted {
             Ok(Done { outcome, result }) => return Ok((How::Done, outcome, result)),
             Err(Trouble::Lost(reason)) => return Err(reason),
+            Err(Trouble::NotInstalled(message)) => self.wait(job, message),
             Err(Trouble::Hopeless { reason, message }) => {
                 let error = Some(error_json(&ActionError::permanent(reason, message)));
                 (How::Park { attempts, reason: reason.to_owned(), error }, "parked")
@@ -202,6 +246,20 @@ impl Pipeline {
             How::Done | How::Checkpoint { .. } => None,
         };
         Ok((how, outcome, error))
+    }
+
+    /// What becomes of a job that needs what this host does not have: hosts are deployed one after another, so it waits,
+    /// which is no attempt, until it is plain that nobody will bring it.
+    fn wait(&self, job: &Job, message: String) -> (How, &'static str) {
+        let reason = reason::NOT_INSTALLED;
+        let now_ms = self.host.now_ms();
+        if now_ms.saturating_sub(job.created_ms) >= NOT_INSTALLED_PARK_AFTER_MS {
+            let error = Some(error_json(&ActionError::permanent(reason, message)));
+            return (How::Park { attempts: job.attempts + 1, reason: reason.to_owned(), error }, "parked");
+        }
+        let error = Some(error_json(&ActionError::retryable(reason, message)));
+        let run_at_ms = now_ms.saturating_add(NOT_INSTALLED_AFTER_MS);
+        (How::Again { run_at_ms, attempts: job.attempts, error }, WAITS)
     }
 
     /// What a commit that did not happen means for the job.
@@ -255,7 +313,7 @@ impl Pipeline {
         }
         let Some(app) = self.app(&job.shop.app) else {
             let message = format!("there is no app `{}` on this host; hint: deploy it and retry", job.shop.app);
-            return Err(Trouble::hopeless(reason::NOT_INSTALLED, message));
+            return Err(Trouble::NotInstalled(message));
         };
         let checkpoint = checkpoint.map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
         let context = self.context(&app, work, Cause::of(job, fence, checkpoint));
@@ -288,6 +346,9 @@ impl Pipeline {
     }
 }
 
+/// The word for an attempt that was none.
+const WAITS: &str = "waits";
+
 /// How a job's work ended well.
 struct Done {
     /// One word for the log.
@@ -318,7 +379,7 @@ impl Past {
     fn in_vain(&mut self) {
         for entry in &mut self.log {
             if entry.outcome == "ok" {
-                (entry.outcome, entry.detail) = (tradewind_model::code::CONFLICT.to_owned(), None);
+                (entry.outcome, entry.detail) = (code::CONFLICT.to_owned(), None);
             }
         }
     }
@@ -337,6 +398,15 @@ fn log_entry(job: &Job, outcome: &str, detail: Option<Json>) -> NewInvocation {
         detail,
         attempt: job.attempts + 1,
         duration_us: 0,
+    }
+}
+
+/// The same end with another error.
+fn with_error(how: How, other: impl FnOnce(Json) -> Json) -> How {
+    match how {
+        How::Again { run_at_ms, attempts, error } => How::Again { run_at_ms, attempts, error: error.map(other) },
+        How::Park { attempts, reason, error } => How::Park { attempts, reason, error: error.map(other) },
+        how @ (How::Done | How::Checkpoint { .. }) => how,
     }
 }
 
@@ -375,6 +445,7 @@ impl Cause {
             depth: job.depth,
             fence: Some(fence.clone()),
             checkpoint,
+            alone: false,
         }
     }
 }

@@ -12,13 +12,11 @@ use tradewind_runtime::session::{Answer, LogEntry, Page, Which, Work as Enqueued
 use tradewind_runtime::{Phase, Session};
 use tradewind_store::{CommitError, Committed, Finish, How, Stored, Unit};
 
+use super::CONFLICT_RERUNS_MAX;
 use super::action::checkpoint_of;
 use super::app::{Installed, Route};
 use super::context::{Checkpoint, Context, Source, Stopped};
 use super::work::{Spoiled, internal};
-
-/// How often a write of `success` is decided again because somebody else was faster. 5, as for whole jobs.
-const CONFLICT_RERUNS_MAX: u32 = 5;
 
 /// One invocation's session.
 pub(crate) struct UnitSession {
@@ -248,7 +246,8 @@ impl Session for UnitSession {
     }
 
     async fn checkpoint(&mut self, state: Json) -> Answer<()> {
-        if self.phase != Phase::Run || self.context.nested > 0 || self.context.cause.job_seq.is_none() {
+        // For background jobs: `Cause::alone` says why only for them.
+        if self.phase != Phase::Run || !self.context.cause.alone || self.context.cause.job_seq.is_none() {
             return Err(ActionError::not_available("invocation.checkpoint"));
         }
         // Without this the plugin could go on from a checkpoint that does not hold what the plugin believes.
@@ -268,8 +267,9 @@ impl Session for UnitSession {
 
     async fn enqueue(&mut self, work: Enqueued, options: Json) -> Answer<String> {
         let mut options = JobOptions::parse(&options)?;
+        let is_new = options.id.is_none();
         let id = options.id.get_or_insert_with(|| self.context.host.new_id()).clone();
-        settled!(self, self.inside.enqueue(&work, &options).await.map(|()| id.clone()))
+        settled!(self, self.inside.enqueue(&work, &options, is_new).await.map(|()| id.clone()))
     }
 
     async fn job_status(&mut self, id: &str) -> Answer<Json> {

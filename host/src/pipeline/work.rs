@@ -1,13 +1,13 @@
 //! A unit of work: what one piece of work read and wants to write.
 //!
 //! Reads look into the unit's own writes first, then at what the unit has seen, then into the store: a record is the same
-//! however often it is read. Nothing is locked. [`Work::into_unit`] turns it into what the committer checks and writes.
+//! however often it is read by its id. A query asks the store each time, and what it finds may be newer. Nothing is locked. [`Work::into_unit`] turns it into what the committer checks and writes.
 //!
 //! A part of the work that fails is taken back by itself ([`Shared::back_to`]). When the store fails the whole unit is
 //! spoiled: the plugin that was answered with the error may have gone on without what it asked for, and half of what it
 //! knew is no ground for a commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
@@ -42,6 +42,8 @@ pub(crate) struct Work {
     /// In the order of the first write.
     written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
+    /// The ids of `jobs`.
+    job_ids: HashSet<String>,
     cancels: Vec<String>,
     /// Of what is written and enqueued.
     bytes: usize,
@@ -130,6 +132,7 @@ impl Shared {
             seen: HashMap::new(),
             written: IndexMap::new(),
             jobs: Vec::new(),
+            job_ids: HashSet::new(),
             cancels: Vec::new(),
             bytes: 0,
             undo: Vec::new(),
@@ -214,6 +217,7 @@ impl Shared {
     pub(crate) fn take(&self) -> Taken {
         let mut work = self.lock();
         work.undo.clear();
+        work.job_ids.clear();
         work.bytes = 0;
         work.emptied += 1;
         Taken {
@@ -297,6 +301,7 @@ impl Work {
         let bytes = self.bytes + job_bytes(&job);
         within(bytes)?;
         self.bytes = bytes;
+        self.job_ids.extend(job.id.clone());
         self.jobs.push(job);
         self.undo.push(Undo::Added);
         Ok(())
@@ -304,7 +309,7 @@ impl Work {
 
     /// Whether the unit enqueues a job of this id.
     pub(crate) fn has_job(&self, id: &str) -> bool {
-        self.jobs.iter().any(|job| job.id.as_deref() == Some(id))
+        self.job_ids.contains(id)
     }
 
     /// Whether the unit takes back a job of this id.
@@ -316,6 +321,7 @@ impl Work {
     pub(crate) fn remove_job(&mut self, id: &str) -> bool {
         let Some(at) = self.jobs.iter().position(|job| job.id.as_deref() == Some(id)) else { return false };
         let job = self.jobs.remove(at);
+        self.job_ids.remove(id);
         self.bytes -= job_bytes(&job);
         self.undo.push(Undo::Removed { at, job: Box::new(job) });
         true
@@ -342,11 +348,14 @@ impl Work {
                 self.bytes -= written.map_or(0, |written| written.bytes());
             }
             Some(Undo::Added) => {
-                let job = self.jobs.pop();
-                self.bytes -= job.map_or(0, |job| job_bytes(&job));
+                if let Some(job) = self.jobs.pop() {
+                    self.bytes -= job_bytes(&job);
+                    job.id.as_ref().map(|id| self.job_ids.remove(id));
+                }
             }
             Some(Undo::Removed { at, job }) => {
                 self.bytes += job_bytes(&job);
+                self.job_ids.extend(job.id.clone());
                 self.jobs.insert(at, *job);
             }
             Some(Undo::Cancelled) => {
@@ -439,7 +448,7 @@ impl Taken {
     }
 
     /// What is to be checked and written.
-    pub(crate) fn into_unit(self) -> Unit {
+    pub(crate) fn into_unit(mut self) -> Unit {
         let mut unit = Unit::new(self.shop, self.now_ms);
         for (key, written) in self.written {
             let stored = self.seen.get(&key).and_then(|seen| seen.as_ref());
@@ -462,6 +471,10 @@ impl Taken {
             }
         }
         let version = |stored: Option<Stored>| stored.map(|stored| stored.version);
+        // What is written is checked by the version that the write expects.
+        for write in &unit.writes {
+            self.seen.remove(&write.key);
+        }
         unit.reads = self.seen.into_iter().map(|(key, stored)| Read { key, version: version(stored) }).collect();
         unit.jobs = self.jobs;
         unit.cancels = self.cancels;
@@ -548,8 +561,9 @@ mod tests {
         let unit = work.take().into_unit();
         assert_eq!(unit.writes.len(), 1);
         assert_eq!(unit.writes[0].doc.as_ref().unwrap().as_str(), r#"{"a":1}"#);
-        // What was read stays read.
-        assert_eq!((unit.reads.len(), unit.jobs.len()), (2, 1));
+        // What was read stays read; what is written is checked as it is written.
+        assert_eq!(unit.reads.iter().map(|read| &read.key).collect::<Vec<_>>(), [&key(2)]);
+        assert_eq!(unit.jobs.len(), 1);
         // A mark from before the unit was emptied means its beginning.
         write(&work, 3, "{}").unwrap();
         work.back_to(inner);

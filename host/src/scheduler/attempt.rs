@@ -18,6 +18,8 @@ pub const HOST_PANIC: &str = "host-panic";
 #[derive(Clone, Debug)]
 pub(crate) struct Tag {
     pub(crate) job: Arc<Job>,
+    /// It was read, and whoever committed it may be about to offer it.
+    pub(crate) was_read: bool,
     /// The job may have changed since it was read: it is read again before it runs.
     pub(crate) stale: bool,
     /// Attempts in a row whose end is not known.
@@ -26,8 +28,8 @@ pub(crate) struct Tag {
     pub(crate) panics: u32,
 }
 
-/// A job that was read, as the schedule sees it. One in retry waits for its time.
-pub(crate) fn head_of(job: Job) -> Head<Tag> {
+/// A job as the schedule sees it. One in retry waits for its time.
+pub(crate) fn head_of(job: Job, was_read: bool) -> Head<Tag> {
     // A name that nobody could have given is as good as none: the job runs all the same.
     let queue = job.queue.as_ref().and_then(|(name, bound)| {
         let name = QueueName::parse(name.as_str()).ok()?;
@@ -40,7 +42,7 @@ pub(crate) fn head_of(job: Job) -> Head<Tag> {
         queue,
         rank: Priority::of_rank(job.rank),
         not_before_ms: u64::try_from(job.run_at_ms).unwrap_or_default(),
-        tag: Tag { job: Arc::new(job), stale: false, unknown: 0, panics: 0 },
+        tag: Tag { job: Arc::new(job), was_read, stale: false, unknown: 0, panics: 0 },
     }
 }
 

@@ -8,18 +8,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tradewind_model::Shop;
-use tradewind_model::schedule::{Head, Offered, Refill, Schedule};
-use tradewind_store::{NewJob, Store, StoreError};
+use tradewind_model::schedule::{Head, Refill, Schedule};
+use tradewind_store::{Store, StoreError};
 
-use super::attempt::{Tag, committed, described, head_of};
+use super::attempt::{Tag, described};
 use super::leases::{self, LEASES_CHANGED, Leases, Round};
-use super::limits::{
-    LISTEN_PAUSE, POLLS_PER_FULL, POLLS_PER_RECENT, READ_PAUSE, REFILLS_AT_ONCE_MAX, TAKEN_IN_MAX, TRANSACTION_MAX,
-};
+use super::limits::{LISTEN_PAUSE, READ_PAUSE, TAKEN_IN_MAX};
 use super::partitions::{Owned, State, in_time};
-use super::reading::{self, Depth, Looked, Taken, Woken};
-use super::runs::Run;
+use super::reading::{Depth, Looked, Taken, Woken};
+use super::runs::{Remembered, Run};
 use super::{Config, Message, Runs, Shared};
 use crate::pipeline::{Clock, Ended};
 
@@ -40,7 +37,7 @@ pub(super) enum News {
 #[derive(Debug, Default)]
 pub(super) struct Errand<T> {
     pub(super) wanted: T,
-    under_way: bool,
+    pub(super) under_way: bool,
 }
 
 /// The end that was asked for.
@@ -54,10 +51,11 @@ pub(super) struct Driver<R> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: Config,
     pub(super) shared: Arc<Shared>,
-    messages: mpsc::Receiver<Message>,
+    pub(super) messages: mpsc::Receiver<Message>,
     pub(super) schedule: Schedule<Tag>,
     pub(super) attempts: JoinSet<Ended>,
     pub(super) running: HashMap<Id, Run>,
+    pub(super) remembered: Remembered,
     pub(super) tasks: JoinSet<News>,
     pub(super) owned: BTreeMap<i64, Owned>,
     pub(super) leases: Leases,
@@ -67,22 +65,22 @@ pub(super) struct Driver<R> {
     pub(super) next_beat: Option<Instant>,
     /// Whether the last beat saw more to take than is taken at once.
     pub(super) more_to_take: bool,
-    next_poll: Instant,
-    polls: u64,
+    pub(super) next_poll: Instant,
+    pub(super) polls: u64,
     /// Partitions to look at.
-    looks: Errand<BTreeMap<i64, Depth>>,
+    pub(super) looks: Errand<BTreeMap<i64, Depth>>,
     /// Partitions whose owners are to be told of new jobs.
     pub(super) announcements: Errand<BTreeSet<i64>>,
-    refills: usize,
-    no_refill_before: Instant,
+    pub(super) refills: usize,
+    pub(super) no_refill_before: Instant,
     pub(super) no_start_before: Instant,
     /// Ends in a row that are not known.
     pub(super) unknown: u32,
     /// Whether reading or beating fails.
-    failing: bool,
+    pub(super) failing: bool,
     /// The greatest number seen, and what it was at the last polls.
-    highest: i64,
-    marks: VecDeque<(Instant, i64)>,
+    pub(super) highest: i64,
+    pub(super) marks: VecDeque<(Instant, i64)>,
     pub(super) stopping: Option<Stopping>,
 }
 
@@ -107,6 +105,7 @@ impl<R: Runs> Driver<R> {
             schedule: Schedule::new(config.jobs_in_flight_max, config.jobs_held_max),
             attempts: JoinSet::new(),
             running: HashMap::new(),
+            remembered: Remembered::default(),
             tasks,
             owned: BTreeMap::new(),
             leases: Leases::new(config.host.clone(), Duration::from_millis(config.lease_ms)),
@@ -200,190 +199,6 @@ impl<R: Runs> Driver<R> {
         wake_at
     }
 
-    /// Has queued jobs read for the windows that have room.
-    fn refill(&mut self) {
-        for refill in self.schedule.hungry(REFILLS_AT_ONCE_MAX.saturating_sub(self.refills)) {
-            self.refills += 1;
-            self.shared.refills.fetch_add(1, Ordering::Relaxed);
-            let store = Arc::clone(&self.store);
-            self.tasks.spawn(async move {
-                let rows = reading::refill(&store, &refill).await;
-                News::Refilled(refill, rows)
-            });
-        }
-    }
-
-    /// Has all partitions looked at, for jobs that nobody announced.
-    fn poll(&mut self, now: Instant) {
-        self.next_poll = now + Duration::from_millis(self.config.poll_ms);
-        self.polls += 1;
-        self.marks.push_back((now, self.highest));
-        while self.marks.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= TRANSACTION_MAX) {
-            self.marks.pop_front();
-        }
-        let depth = match self.polls {
-            polls if polls.is_multiple_of(POLLS_PER_FULL) => Depth::Full,
-            polls if polls.is_multiple_of(POLLS_PER_RECENT) => Depth::Recent,
-            _ => Depth::Idle,
-        };
-        self.look_at_all(depth);
-    }
-
-    fn look_at_all(&mut self, depth: Depth) {
-        let active = self.owned.iter().filter(|(_, owned)| matches!(owned.state, State::Active)).map(|(part, _)| *part);
-        for part in active.collect::<Vec<_>>() {
-            self.look_at(part, depth);
-        }
-    }
-
-    pub(super) fn look_at(&mut self, part: i64, depth: Depth) {
-        let wanted = self.looks.wanted.entry(part).or_insert(depth);
-        *wanted = depth.max(*wanted);
-    }
-
-    /// Has the partitions looked at that are to be, one after the other.
-    fn look(&mut self) {
-        if self.looks.under_way || self.looks.wanted.is_empty() || self.stopping.is_some() {
-            return;
-        }
-        self.looks.under_way = true;
-        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.looks.wanted));
-        self.tasks.spawn(async move {
-            let mut seen = Vec::new();
-            for (part, depth) in parts {
-                match reading::look(&store, part).await {
-                    Ok(looked) => seen.push((depth, looked)),
-                    Err(error) => return News::Looked(seen, Err(error)),
-                }
-            }
-            News::Looked(seen, Ok(()))
-        });
-    }
-
-    /// Takes in what waits in a partition.
-    pub(super) fn looked(&mut self, depth: Depth, looked: Looked) {
-        let Some(owned) = self.owned.get_mut(&looked.part) else { return };
-        if !matches!(owned.state, State::Active) {
-            return;
-        }
-        if let Some(next) = looked.next_due_ms {
-            owned.due(next);
-        }
-        let recent = match self.marks.front() {
-            Some((at, seq)) if at.elapsed() >= TRANSACTION_MAX => *seq,
-            _ => 0,
-        };
-        for shop in looked.shops {
-            match depth {
-                Depth::Idle if self.schedule.has_work(&shop) => {}
-                Depth::Recent if self.schedule.has_work(&shop) => self.schedule.rescan(&shop, recent),
-                _ => self.schedule.rescan(&shop, 0),
-            }
-        }
-    }
-
-    /// Has delayed jobs brought to the queue that are due, and says when the next are.
-    fn wake_delayed(&mut self, now: Instant, now_ms: i64) -> Instant {
-        let mut wake_at = now + Duration::from_millis(self.config.poll_ms);
-        for (part, owned) in &mut self.owned {
-            let Some(next_due_ms) = owned.next_due_ms.filter(|_| matches!(owned.state, State::Active) && !owned.waking)
-            else {
-                continue;
-            };
-            let at = after(now, next_due_ms.saturating_sub(now_ms)).max(owned.no_wake_before);
-            if at > now {
-                wake_at = wake_at.min(at);
-                continue;
-            }
-            (owned.waking, owned.next_due_ms) = (true, None);
-            let (store, part, epoch) = (Arc::clone(&self.store), *part, owned.epoch);
-            self.tasks.spawn(async move { News::Woken(part, epoch, reading::wake(&store, part, now_ms).await) });
-        }
-        wake_at
-    }
-
-    /// Delayed jobs have come to the queue.
-    fn woken(&mut self, part: i64, epoch: i64, woken: Result<(Vec<Woken>, Option<i64>), StoreError>) {
-        let woken = self.read_went(woken);
-        let now_ms = self.now_ms();
-        let Some(owned) = self.owned.get_mut(&part).filter(|owned| owned.epoch == epoch) else { return };
-        owned.waking = false;
-        let Some((woken, next_due_ms)) = woken else {
-            owned.no_wake_before = Instant::now() + READ_PAUSE;
-            owned.due(now_ms);
-            return;
-        };
-        if let Some(next) = next_due_ms {
-            owned.due(next);
-        }
-        if matches!(owned.state, State::Active) {
-            for Woken { shop, rank, seq } in woken {
-                self.schedule.more(&shop, rank, seq);
-            }
-        }
-    }
-
-    /// Jobs of a shop that this process has just committed.
-    pub(super) fn take_in(&mut self, shop: &Shop, jobs: Vec<(i64, NewJob)>) {
-        let part = shop.partition();
-        match self.owned.get_mut(&part).map(|owned| &mut owned.state) {
-            Some(State::Active) => {}
-            // Whoever looks through the partition may have begun before they were committed.
-            Some(State::Taking(late)) => {
-                late.insert(shop.clone());
-                return;
-            }
-            // Whoever gets it next looks through it.
-            Some(State::HandingOver(_) | State::Releasing) => return,
-            None => {
-                self.announcements.wanted.insert(part);
-                return;
-            }
-        }
-        let now_ms = self.now_ms();
-        for (seq, new) in jobs {
-            self.highest = self.highest.max(seq);
-            if new.run_at_ms > 0 {
-                let run_at_ms = new.run_at_ms;
-                self.due(part, run_at_ms);
-                if run_at_ms > now_ms {
-                    continue;
-                }
-                // Its time came between the commit's clock and now: it is delayed, or it is queued.
-                self.schedule.more(shop, head_of(committed(shop, seq, new, now_ms)).rank, seq);
-                continue;
-            }
-            let offered = self.schedule.offer_fresh(head_of(committed(shop, seq, new, now_ms)));
-            if offered == Offered::Held {
-                self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// A delayed job of a partition becomes due.
-    pub(super) fn due(&mut self, part: i64, run_at_ms: i64) {
-        if let Some(owned) = self.owned.get_mut(&part) {
-            owned.due(run_at_ms);
-        }
-    }
-
-    /// Tells other hosts of jobs in their partitions, once for all that have gathered.
-    fn announce(&mut self) {
-        if self.announcements.under_way || self.announcements.wanted.is_empty() {
-            return;
-        }
-        self.announcements.under_way = true;
-        let (store, parts) = (Arc::clone(&self.store), std::mem::take(&mut self.announcements.wanted));
-        self.tasks.spawn(async move {
-            for part in parts {
-                if let Err(error) = store.announce(part).await {
-                    return News::Announced(Err(error));
-                }
-            }
-            News::Announced(Ok(()))
-        });
-    }
-
     fn told(&mut self, message: Message) {
         match message {
             Message::Offer(shop, jobs) => self.take_in(&shop, jobs),
@@ -398,6 +213,7 @@ impl<R: Runs> Driver<R> {
                 }
             },
             Message::Announced(Some(LEASES_CHANGED)) => self.beat_soon(),
+            Message::Announced(Some(code)) if code < LEASES_CHANGED => self.look_at(changed(code), Depth::Full),
             Message::Announced(Some(part)) if self.owned.contains_key(&part) => self.look_at(part, Depth::Recent),
             Message::Announced(Some(_)) | Message::Wake => {}
             Message::Announced(None) => self.look_at_all(Depth::Recent),
@@ -456,7 +272,7 @@ impl<R: Runs> Driver<R> {
     }
 
     /// Looks whether a read succeeded; after one that failed, reading rests for a moment.
-    fn read_went<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {
+    pub(super) fn read_went<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {
         match read {
             Ok(read) => {
                 self.succeeded();
@@ -504,8 +320,13 @@ impl<R: Runs> Driver<R> {
     }
 }
 
+/// What is announced of a partition in which an operator changed jobs, old ones among them; and back again.
+pub fn changed(part: i64) -> i64 {
+    LEASES_CHANGED - 1 - part
+}
+
 /// The moment that is so many milliseconds from now; at most a day, so that it always exists.
-fn after(now: Instant, ms: i64) -> Instant {
+pub(super) fn after(now: Instant, ms: i64) -> Instant {
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
     now + Duration::from_millis(u64::try_from(ms).unwrap_or_default().min(DAY_MS))
 }

@@ -71,6 +71,8 @@ impl<K: Hash + Eq, V: PartialEq> Watch<K, V> {
 pub(crate) struct Wanted {
     /// Free ones, those of the dead, and ours that we do not work on: to be taken, as they were seen.
     pub(crate) take: Vec<Partition>,
+    /// Ours that we do not work on and have no room for: nobody else can take them while our beat moves.
+    pub(crate) free: Vec<Partition>,
     /// How many of ours are somebody else's share.
     pub(crate) surplus: usize,
     /// Hosts that are gone, with the beat at which they stopped.
@@ -113,9 +115,14 @@ impl Leases {
                 Some(owner) if *owner == self.host => true,
                 Some(_) => still >= self.lease,
             };
-            if room > 0 && free && !ours(partition.id) {
+            if !free || ours(partition.id) {
+                continue;
+            }
+            if room > 0 {
                 room -= 1;
                 wanted.take.push(partition.clone());
+            } else if partition.owner.as_ref() == Some(&self.host) {
+                wanted.free.push(partition.clone());
             }
         }
         wanted
@@ -177,6 +184,16 @@ mod tests {
         // A host that is gone and comes back is seen anew.
         assert_eq!(taken(&see(20_001, &[("b", 8)], &[])), 32);
         assert_eq!(see(20_002, &[("b", 9)], &[("b", 9)]).gone, []);
+    }
+
+    #[test]
+    fn what_is_ours_by_name_alone_and_beyond_our_share_is_given_back() {
+        let start = Instant::now();
+        let mut leases = Leases::new("a".to_owned(), LEASE);
+        // The answer to a taking was lost while others filled the share.
+        let wanted = leases.decide(&round(start, &[("a", 1)], &[("a", 1), ("b", 1)]), 32, |id| id < 32);
+        assert_eq!((taken(&wanted), wanted.free.len()), (0, 32));
+        assert!(wanted.free.iter().all(|partition| partition.id >= 32));
     }
 
     #[test]

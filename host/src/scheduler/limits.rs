@@ -33,6 +33,10 @@ pub(crate) const POLLS_PER_RECENT: u64 = 8;
 /// shop that another process has let run again without being heard.
 pub(crate) const POLLS_PER_FULL: u64 = 300;
 
+/// Jobs that were found by reading and have ended, whose numbers are remembered in case they are still to be offered. 65,536:
+/// two seconds at full speed, for a step that takes microseconds.
+pub(crate) const ENDED_MAX: usize = 65_536;
+
 /// How long a transaction may be under way. What it commits has numbers that may be lower than what was read meanwhile.
 /// A minute: a server that takes longer has lost the connection.
 pub(crate) const TRANSACTION_MAX: Duration = Duration::from_mins(1);

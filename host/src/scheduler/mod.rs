@@ -1,8 +1,9 @@
 //! Runs the jobs of the partitions that this host owns.
 //!
-//! One task, the `driver`, decides everything and waits for nothing: it holds the [`Schedule`] and the leases, starts runs,
-//! and has reading and writing done by tasks whose news it takes in. What the parts decide on is theirs: `leases` which
-//! partitions to take and to give back, `reading` what is read for the schedule, `attempt` how one job is run.
+//! One task, the `driver`, decides everything and waits for nothing: it holds the [`Schedule`] and the leases, and has
+//! reading, writing and running done by tasks whose news it takes in. Its parts by what they are about: `incoming` how jobs
+//! come in, `runs` how they start and end, `partitions` what this host owns. `reading`, `attempt` and `leases` are what the
+//! tasks do, and which leases to want.
 //!
 //! The way of a job: whoever commits it on this host calls [`Scheduler::offer`], and it starts without being read back. What
 //! is committed elsewhere is announced ([`tradewind_store::Store::announce`]) or found by the poll. When it has ended, its
@@ -17,6 +18,7 @@
 
 mod attempt;
 mod driver;
+mod incoming;
 mod leases;
 mod limits;
 mod partitions;
@@ -34,6 +36,7 @@ use tradewind_model::Shop;
 use tradewind_store::{Engine, Fence, Ingested, Job, JobKind, NewJob, Store};
 
 pub use attempt::HOST_PANIC;
+pub use driver::changed;
 pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX};
 
 use crate::pipeline::{Clock, Ended, Pipeline};

@@ -144,6 +144,12 @@ impl<R: Runs> Driver<R> {
             self.tasks.spawn(async move { store.forget_host(&host, beat).await.map_or(News::Over, |()| News::Over) });
         }
         let room = LEASES_AT_ONCE_MAX.saturating_sub(self.moving());
+        for seen in wanted.free.into_iter().take(room) {
+            let (store, host, lease) = (Arc::clone(&self.store), self.config.host.clone(), self.lease());
+            self.tasks.spawn(async move {
+                News::Released(seen.id, in_time(lease, store.release_partition(seen.id, &host, seen.epoch)).await)
+            });
+        }
         self.more_to_take = wanted.take.len() > room;
         for seen in wanted.take.into_iter().take(room) {
             self.take(seen);

@@ -3,7 +3,7 @@
 use tradewind_model::Shop;
 use tradewind_model::job_options::Priority;
 use tradewind_model::schedule::{Head, Refill};
-use tradewind_store::{Job, JobFilter, JobState, Partition, Store, StoreError};
+use tradewind_store::{Partition, Store, StoreError};
 
 use super::attempt::{Tag, head_of};
 use super::limits::WOKEN_ROWS_MAX;
@@ -49,7 +49,7 @@ pub(crate) async fn refill(store: &Store, refill: &Refill) -> Result<(Vec<Head<T
     let limit = u32::try_from(refill.rows).unwrap_or(u32::MAX);
     let jobs = store.queued_jobs(&refill.shop, refill.rank.rank(), refill.from_seq, limit).await?;
     let end = jobs.len() < refill.rows;
-    Ok((jobs.into_iter().map(head_of).collect(), end))
+    Ok((jobs.into_iter().map(|job| head_of(job, true)).collect(), end))
 }
 
 /// What waits in a partition.
@@ -72,17 +72,12 @@ pub(crate) async fn take(store: &Store, seen: &Partition, host: &str) -> Result<
 pub(crate) async fn wake(store: &Store, part: i64, now_ms: i64) -> Result<(Vec<Woken>, Option<i64>), StoreError> {
     let mut woken = Vec::new();
     loop {
-        let due = store.due_jobs(part, now_ms, WOKEN_ROWS_MAX).await?;
-        for job in &due {
-            let still_delayed =
-                JobFilter { seq: Some(job.seq), state: Some(JobState::Delayed), ..JobFilter::default() };
-            store.retry_jobs(&still_delayed).await?;
-        }
-        let full = due.len() >= WOKEN_ROWS_MAX as usize;
-        woken.extend(due.into_iter().map(|Job { shop, rank, lane, seq, .. }| Woken {
-            shop,
-            rank: Priority::of_rank(rank).within_lane(lane.is_some()),
-            seq,
+        let some = store.wake_delayed(part, now_ms, WOKEN_ROWS_MAX).await?;
+        let full = some.len() >= WOKEN_ROWS_MAX as usize;
+        woken.extend(some.into_iter().map(|job| Woken {
+            shop: job.shop,
+            rank: Priority::of_rank(job.rank),
+            seq: job.seq,
         }));
         if !full {
             return Ok((woken, store.next_due(part, i64::MIN).await?));

@@ -1,5 +1,6 @@
 //! Attempts at jobs: how they are started, and what their ends mean for the schedule.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tradewind_store::Fence;
 use super::Runs;
 use super::attempt::{Tag, attempt};
 use super::driver::Driver;
-use super::limits::{TROUBLE_PAUSE, UNKNOWN_PAUSE, doubled};
+use super::limits::{ENDED_MAX, TROUBLE_PAUSE, UNKNOWN_PAUSE, doubled};
 use super::partitions::State;
 use super::reading::Depth;
 use crate::pipeline::Ended;
@@ -23,6 +24,30 @@ pub(super) struct Run {
     pub(super) fence: Fence,
     started: Instant,
     pub(super) abort: AbortHandle,
+}
+
+/// The numbers of the last jobs that ended.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    seqs: HashSet<i64>,
+    order: VecDeque<i64>,
+}
+
+impl Remembered {
+    fn add(&mut self, seq: i64) {
+        if self.seqs.insert(seq) {
+            self.order.push_back(seq);
+        }
+        if self.order.len() > ENDED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seqs.remove(&oldest);
+        }
+    }
+
+    pub(super) fn has(&self, seq: i64) -> bool {
+        self.seqs.contains(&seq)
+    }
 }
 
 impl<R: Runs> Driver<R> {
@@ -74,6 +99,9 @@ impl<R: Runs> Driver<R> {
             tracing::info!(host = self.config.host, "the ends of jobs are known again");
         }
         let (seq, part) = (head.seq, head.shop.partition());
+        if head.tag.was_read {
+            self.remembered.add(seq);
+        }
         match ended {
             Ended::Done(made) => {
                 self.schedule.done(seq, ran_us);
@@ -124,6 +152,8 @@ impl<R: Runs> Driver<R> {
             self.unknown = self.unknown.saturating_add(1);
             self.remember(reason);
         }
+        // It may have made jobs that nobody has told of: whatever comes now waits until they are read.
+        self.schedule.rescan(&head.shop, head.seq);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.unknown);
         head.tag = Tag { stale: true, unknown: head.tag.unknown.saturating_add(1), ..head.tag };
         self.put_back_after(head, ran_us, pause);

@@ -22,6 +22,8 @@ pub(crate) fn play(call: &Invocation, steps: Vec<Value>) -> Result<Vec<Value>, E
         if name == "fail" {
             return Err(Error {
                 retryable: one[&name]["retryable"] == true,
+                // As text, so that they may be deeper than a script.
+                details: one[&name]["details"].as_str().map(str::to_owned),
                 ..failed(&text(&one[&name]["code"]), "as told")
             });
         }

@@ -82,7 +82,8 @@ pub(crate) fn body(id: u32, version: u32) -> Vec<u8> {
     let word = |at: u32| {
         let mut mixed = (at ^ (version / 4).wrapping_mul(0x9e37_79b9) ^ id).wrapping_mul(0x85eb_ca6b);
         mixed ^= mixed >> 15;
-        let syllables = ["ha", "tri", "nel", "so", "um", "bre", "wo", "ste", "ri", "lan", "ka", "mo", "pel", "du", "vi", "gor"];
+        let syllables =
+            ["ha", "tri", "nel", "so", "um", "bre", "wo", "ste", "ri", "lan", "ka", "mo", "pel", "du", "vi", "gor"];
         let pick = |shift: u32| syllables[(mixed >> shift) as usize % 16];
         format!("{}{}{}", pick(3), pick(9), if mixed.is_multiple_of(3) { pick(17) } else { "" })
     };

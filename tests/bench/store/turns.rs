@@ -78,7 +78,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// The value below which this part of the durations is.
 pub(crate) fn percentile(durations: &mut [Duration], part: f64) -> Duration {
     durations.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let at = ((durations.len() as f64 * part) as usize).min(durations.len().saturating_sub(1));
     durations.get(at).copied().unwrap_or_default()
 }

@@ -138,6 +138,47 @@ async fn an_upsert_that_comes_late_updates() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_knows_more_than_the_unit_is_not_trusted() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        write(&host.store, "thing", "1", &json!({}));
+        let late = |model: &'static str, id: &'static str, doc: Value| {
+            let (store, count) = (Arc::clone(&host.store), AtomicU32::new(0));
+            host.on_log(move |_| {
+                if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                    write(&store, model, id, &doc);
+                }
+            });
+        };
+        // A child that comes after the unit has looked for it by its id: one to delete, and one to keep.
+        for (left, expected) in [(json!([]), Value::Null), (json!([{"id": "a", "name": "B"}]), json!("B"))] {
+            late("part", "a", json!({"thing": "1", "name": "A"}));
+            let script = json!([{"find": ["part", "a"]}, {"log": "now"},
+                {"converge": ["thing", "1", "parts", left], "or-fail": true}]);
+            host.deliver("products/update", &json!({"id": "1", "script": script})).await;
+            let ends = host.drain().await;
+            assert!(ends.iter().all(|end| matches!(end, Ended::Done(_))), "{ends:?}");
+            assert_eq!(host.record("part", "a").await["name"], expected);
+        }
+        // A record that had another key when the unit read it is not the one to update.
+        write(&host.store, "badge", "b", &json!({"code": "old", "holder": "them"}));
+        late("badge", "b", json!({"code": "new", "holder": "them"}));
+        let script = json!([{"find": ["badge", "b"]}, {"log": "now"},
+            {"upsert": ["badge", ["code"], {"code": "new", "holder": "us"}], "or-fail": true}]);
+        host.deliver("products/update", &json!({"id": "1", "script": script})).await;
+        let ends = host.drain().await;
+        assert!(matches!(ends[..], [Ended::Again { attempts: 1, .. }]), "{ends:?}");
+        let error: Value = host.jobs().await[0].error.as_ref().unwrap().to().unwrap();
+        assert_eq!((&error["code"], &error["retryable"]), (&json!("conflict"), &json!(true)));
+        host.move_to(NOW_MS + 1_000);
+        host.drain().await;
+        assert_eq!(host.record("badge", "b").await, json!({"code": "new", "holder": "us"}));
+        assert!(host.jobs().await.is_empty());
+    })
+    .await;
+}
+
 fn write_once(store: &Arc<Store>) {
     let (store, handle) = (Arc::clone(store), tokio::runtime::Handle::current());
     let written = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tradewind_host::pipeline::{Ended, reason};
 use tradewind_model::retry::RetryPolicy;
-use tradewind_store::{Fence, Job, JobKind, JobState};
+use tradewind_store::{Fence, Job, JobKind, JobState, NewJob};
 use tradewind_tests::host::{TestHost, value};
 use tradewind_tests::stores::{NOW_MS, on_both, shop};
 
@@ -177,15 +177,99 @@ async fn a_checkpoint_keeps_the_record_that_the_action_is_about() {
         host.drain().await;
         let script = json!([{"set": {"a": 1}}, {"checkpoint": 1, "or-fail": true}, {"set": {"b": 2}}, {"save": true},
             {"checkpoint": 2, "or-fail": true}, {"set": {"c": 3}}, {"checkpoint": 3, "or-fail": true}]);
-        let seq = host.deliver("products/update", &json!({"id": "1", "title": "Cap", "script": script})).await;
+        perform(&host, &script).await;
         let ends = host.drain().await;
         assert!(ends.iter().all(|end| matches!(end, Ended::Done(_))), "{ends:?}");
         let record = host.record("shopify/product", "1").await;
         assert_eq!(
             (&record["title"], &record["a"], &record["b"], &record["c"]),
-            (&json!("Cap"), &json!(1), &json!(2), &json!(3))
+            (&json!("Hat"), &json!(1), &json!(2), &json!(3))
         );
-        assert_eq!(host.log_of(seq).await, ["puppet/follow run ok", "ran", "puppet/follow success ok"]);
+        // An attempt that dies after it: the next one has the record as it was saved, and ends the work.
+        let script = json!([
+            {"unless-checkpoint": [{"set": {"d": 4}}, {"save": true}, {"checkpoint": 4, "or-fail": true}, {"trap": true}]},
+            {"get": "d", "expect": 4}, {"set": {"e": 5}}]);
+        perform(&host, &script).await;
+        host.drain().await;
+        host.move_to(host.now_ms() + 1_000);
+        host.drain().await;
+        let record = host.record("shopify/product", "1").await;
+        assert_eq!((&record["d"], &record["e"]), (&json!(4), &json!(5)));
+        assert!(host.jobs().await.is_empty(), "{:?}", host.jobs().await);
+    })
+    .await;
+}
+
+/// Enqueues an action on the product 1 as somebody outside does.
+async fn perform(host: &TestHost, script: &Value) {
+    let action = json!({"action": "shopify/product.perform", "params": {"id": "1", "script": script}});
+    let payload = tradewind_tests::stores::json(&json!({"work": {"action": action}}).to_string());
+    host.enqueue(&shop(), NewJob::new(JobKind::Action, Some(payload))).await;
+}
+
+#[tokio::test]
+async fn a_delivery_makes_no_checkpoint() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        // Were the record committed, the next attempt would find nothing new in the delivery.
+        let script = json!([{"set": {"a": 1}}, {"save": true}, {"checkpoint": 1, "expect": {"error": "not-available"}},
+            {"find": ["note", "allowed", {"select": {"id": true}}]}, {"unset": "a"}, {"trap": true}]);
+        let body = json!({"id": "1", "first": script, "updated_at": "2024-05-01T10:00:00Z"});
+        let seq = host.deliver("products/create", &body).await;
+        let ends = host.drain().await;
+        assert!(matches!(ends[..], [Ended::Again { attempts: 1, .. }]), "{ends:?}");
+        assert_eq!(host.record("shopify/product", "1").await, Value::Null);
+        host.move_to(NOW_MS + 1_000);
+        host.drain().await;
+        let log = host.log_of(seq).await;
+        assert_eq!(log, ["puppet/first run trap", "retried", "puppet/first run trap", "retried"]);
+        // Neither does a job that does what every model can.
+        let create = json!({"id": "2", "script": [{"checkpoint": 1, "expect": {"error": "not-available"}}]});
+        let work =
+            json!([{"enqueue": ["shopify/product.create", {"values": create}, {"id": "create"}], "or-fail": true}]);
+        play(&host, work).await;
+        host.drain().await;
+        assert!(host.stored("shopify/product", "2").await.is_some(), "{:?}", host.jobs().await);
+        host.leave_jobs();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_does_not_keep_a_job_from_its_end() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        // A result is as deep as its steps and the value in the innermost one together: deeper than the log keeps JSON.
+        let inner = (0..100).fold(json!(1), |inner, _| json!([inner]));
+        let script = (0..40).fold(json!([{"get": "deep"}]), |inner, _| json!([{"unless-checkpoint": inner}]));
+        let seq = host.deliver("products/create", &json!({"id": "1", "deep": inner, "script": script})).await;
+        let ends = host.drain().await;
+        assert!(matches!(&ends[..], [Ended::Parked(why)] if why == reason::PERMANENT_ERROR), "{ends:?}");
+        let (_, error) = host.parked().await;
+        assert_eq!(error["code"], "validation-failed");
+        assert!(error["message"].as_str().unwrap().contains("nested deeper"), "{error}");
+        // What ran is told, without what it returned.
+        let entries = host.entries_of(seq).await;
+        assert_eq!(host.log_of(seq).await, ["puppet/follow run ok", "parked"]);
+        assert!(entries.iter().all(|entry| entry.detail.is_none()), "{entries:?}");
+        host.store.purge_jobs(&tradewind_store::JobFilter::default()).await.unwrap();
+
+        // An error's details: it is retried as it says, without them.
+        let details = ["[".repeat(200), "]".repeat(200)].concat();
+        for (retryable, end) in [(true, "retried"), (false, "parked")] {
+            let fail = json!([{"fail": {"code": "mine", "retryable": retryable, "details": details}}]);
+            let seq = host.deliver("products/create", &json!({"id": "2", "script": fail})).await;
+            host.drain().await;
+            assert_eq!(host.log_of(seq).await, ["puppet/follow run returned", end]);
+            let jobs = host.jobs().await;
+            let [job] = &jobs[..] else { panic!("not one job: {jobs:?}") };
+            assert_eq!((job.attempts, job.state == JobState::Parked), (1, !retryable));
+            assert_eq!(job.run_at_ms > NOW_MS, retryable);
+            let error = job.error.as_ref().map(value).unwrap();
+            assert_eq!(error, json!({"code": "mine", "message": "as told", "retryable": retryable}));
+            host.store.park_jobs(&tradewind_store::JobFilter::default(), "test", NOW_MS).await.unwrap();
+            host.store.purge_jobs(&tradewind_store::JobFilter::default()).await.unwrap();
+        }
     })
     .await;
 }

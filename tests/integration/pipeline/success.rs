@@ -47,6 +47,7 @@ async fn success_runs_again_after_a_crash_with_the_same_key() {
         let host = TestHost::new(&place, &["puppet"]).await;
         // The first time it fails after it has written, which is what a crash looks like from outside.
         let after = json!([
+            {"log-about": true},
             {"upsert": ["thing", ["id"], {"id": "seen"}, {"internal": true}]},
             {"run-action": ["play", {"script": [{"about": true}]}]},
             {"enqueue": ["play", {"script": []}, {"id": "once", "onDuplicateId": "ignore"}]},
@@ -67,8 +68,13 @@ async fn success_runs_again_after_a_crash_with_the_same_key() {
         host.store.take_partition(partition, "next").await.unwrap().unwrap();
         assert!(matches!(host.pipeline.run(&job, old).await, Ended::Fenced));
         assert!(matches!(host.run(&job).await, Ended::Done(_)));
+        let key_of = |line: &String| serde_json::from_str::<Value>(line).unwrap()["key"].clone();
+        let attempts: Vec<_> = host.logged().iter().map(key_of).collect();
+        let expected = format!("job:{}:puppet:follow:shopify/product/1:success", job.seq);
+        assert_eq!(attempts, [expected.as_str(), &expected]);
         assert!(matches!(host.run(&job).await, Ended::Gone));
         host.drain().await;
+        assert_ne!(host.logged().last().map(key_of), Some(json!(expected)));
         let deliveries = host.store.deliveries(&tradewind_store::DeliveryFilter::default(), 10).await.unwrap();
         let mut keys = Vec::new();
         for delivery in deliveries {

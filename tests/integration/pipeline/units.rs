@@ -1,7 +1,7 @@
 //! One unit of work: everything that the plugins of a change write is there, or nothing is.
 
 use serde_json::{Value, json};
-use tradewind_host::pipeline::{Ended, reason};
+use tradewind_host::pipeline::{Ended, NOT_INSTALLED_AFTER_MS, NOT_INSTALLED_PARK_AFTER_MS, reason};
 use tradewind_model::Json;
 use tradewind_runtime::Limits;
 use tradewind_store::{JobState, NewJob};
@@ -295,7 +295,19 @@ async fn a_touched_record_gets_a_new_version() {
 async fn what_is_missing_parks_until_it_is_there() {
     on_both(async |place| {
         let host = TestHost::bare(&place).await;
-        play(&host, json!({})).await;
+        let seq = play(&host, json!({})).await;
+        let created_ms = host.now_ms();
+        // Hosts start one after another, so it waits at first, and waiting is no attempt.
+        for _ in 0..2 {
+            let run_at_ms = host.now_ms() + NOT_INSTALLED_AFTER_MS;
+            let ends = host.drain().await;
+            assert!(matches!(ends[..], [Ended::Again { attempts: 0, run_at_ms: at }] if at == run_at_ms), "{ends:?}");
+            let error: Value = host.jobs().await[0].error.as_ref().unwrap().to().unwrap();
+            assert_eq!((&error["code"], &error["retryable"]), (&json!(reason::NOT_INSTALLED), &json!(true)));
+            host.move_to(run_at_ms);
+        }
+        assert_eq!(host.log_of(seq).await, [""; 0]);
+        host.move_to(created_ms + NOT_INSTALLED_PARK_AFTER_MS);
         host.drain().await;
         assert_eq!(host.parked().await.0, reason::NOT_INSTALLED);
         let puppet = tradewind_tests::installed("puppet").await.unwrap();
@@ -307,6 +319,8 @@ async fn what_is_missing_parks_until_it_is_there() {
         // Between the change and its `success` the plugin is taken away.
         host.install(APP, MODELS, Vec::new()).await;
         host.drain().await;
+        host.move_to(host.now_ms() + NOT_INSTALLED_PARK_AFTER_MS);
+        host.drain().await;
         let (why, error) = host.parked().await;
         assert_eq!(why, reason::NOT_INSTALLED);
         assert!(error["message"].as_str().unwrap().contains("`puppet` has no action `follow`"), "{error}");
@@ -317,6 +331,9 @@ async fn what_is_missing_parks_until_it_is_there() {
         assert!(host.jobs().await.is_empty());
 
         host.deliver_to(&shop(), "products/update", b"{}", |new| new.platform = "bigcommerce".into()).await;
+        let ends = host.drain().await;
+        assert!(matches!(ends[..], [Ended::Again { attempts: 0, .. }]), "{ends:?}");
+        host.move_to(host.now_ms() + NOT_INSTALLED_PARK_AFTER_MS);
         host.drain().await;
         assert_eq!(host.parked().await.0, reason::NOT_INSTALLED);
     })

@@ -24,7 +24,7 @@ async fn every_job_runs_once_and_in_the_order_of_its_lane() {
         let mut all = Vec::new();
         let mut make = async |number: usize, scheduler: Option<&tradewind_host::scheduler::Scheduler>| {
             let shop = shop(number % 5);
-            let lane = (number % 3 > 0).then(|| format!("product {}", number % 7));
+            let lane = (!number.is_multiple_of(3)).then(|| format!("product {}", number % 7));
             let queue = (number.is_multiple_of(4)).then(|| ("sync".to_owned(), 2));
             let rank = if lane.is_some() { 1 } else { u8::try_from(number % 3).unwrap() };
             let made = enqueue(&store, &shop, vec![NewJob { lane: lane.clone(), queue, rank, ..action() }; 3]).await;
@@ -68,7 +68,7 @@ fn check_lanes(began: &[(i64, Began)], lanes: &HashMap<i64, Option<(Shop, String
         match (last.insert(lane, (*seq, *began)), began) {
             (None, Began::Start) => {}
             (Some((before, Began::End)), Began::Start) => {
-                assert!(before < *seq, "{before} ran before {seq} in {lane:?}")
+                assert!(before < *seq, "{before} ran before {seq} in {lane:?}");
             }
             (Some((before, Began::Start)), Began::End) => assert_eq!(before, *seq, "two at once in {lane:?}"),
             (before, _) => panic!("{before:?}, then {began:?} of {seq} in {lane:?}"),

@@ -19,7 +19,6 @@ async fn a_job_comes_back_as_it_was_enqueued() {
             kind: JobKind::Call,
             lane: Some("shopify/product 1".to_owned()),
             queue: Some(("exports".to_owned(), 4)),
-            rank: 2,
             id: Some("nightly é".to_owned()),
             run_at_ms: NOW_MS + 1,
             depth: 7,
@@ -35,7 +34,7 @@ async fn a_job_comes_back_as_it_was_enqueued() {
             kind: full.kind,
             lane: full.lane,
             queue: full.queue,
-            rank: 2,
+            rank: 1,
             id: full.id,
             state: JobState::Delayed,
             run_at_ms: NOW_MS + 1,
@@ -216,6 +215,29 @@ async fn operators_choose_jobs_by_what_they_are() {
         assert_eq!(yard.store.purge_jobs(&by_reason).await.unwrap(), [shop()]);
         assert_eq!(yard.store.purge_jobs(&all()).await.unwrap().len(), 3);
         assert_eq!(jobs(&yard.store).await.len(), 4);
+    })
+    .await;
+}
+
+/// More jobs than one statement changes, among others that are not meant.
+#[tokio::test]
+async fn operators_change_any_number_of_jobs() {
+    on_both(async |place| {
+        let store = place.open().await;
+        for _ in 0..5 {
+            let mut many = unit();
+            for number in 0..1_000 {
+                let kind = if number % 2 == 0 { JobKind::Call } else { JobKind::Action };
+                many.jobs.push(NewJob::new(kind, None));
+            }
+            commit(&store, many).await;
+        }
+        let calls = JobFilter { kind: Some(JobKind::Call), ..JobFilter::default() };
+        assert_eq!(store.park_jobs(&calls, "by hand", NOW_MS).await.unwrap(), vec![shop(); 2_500]);
+        assert_eq!(store.retry_jobs(&JobFilter::default()).await.unwrap().len(), 2_500);
+        assert_eq!(store.park_jobs(&JobFilter::default(), "by hand", NOW_MS).await.unwrap().len(), 5_000);
+        assert_eq!(store.purge_jobs(&calls).await.unwrap().len(), 2_500);
+        assert!(jobs(&store).await.iter().all(|job| job.kind == JobKind::Action && job.state == JobState::Parked));
     })
     .await;
 }

@@ -83,6 +83,28 @@ async fn leases_are_renewed_while_units_are_committed() {
     .await;
 }
 
+/// On a slow disk, units may wait for longer than a lease is long.
+#[tokio::test]
+async fn renewals_pass_by_the_units_that_wait() {
+    on_both(async |place| {
+        let store = place.open().await;
+        // One whose units go the way of the renewals.
+        let shop = (0..40).map(other_shop).find(|shop| shop.partition() % 2 == 0).unwrap();
+        let waited = std::cell::Cell::new(0);
+        let commits = (0..5_000).map(|_| Box::pin(async { drop(store.commit(unit().of(&shop)).await) }) as Boxed<'_>);
+        let renewal = Box::pin(async {
+            store.renew_leases("a").await.unwrap();
+            waited.set(store.commits_waiting());
+        }) as Boxed<'_>;
+        together(commits.chain([renewal])).await;
+        assert!(waited.get() > 4_000, "{} units were behind", waited.get());
+        assert_eq!(store.commits_waiting(), 0);
+    })
+    .await;
+}
+
+type Boxed<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 #[tokio::test]
 async fn hosts_show_that_they_are_there() {
     on_both(async |place| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tradewind_store::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX, CommitError, NewDelivery, Store, StoreError};
+use tradewind_store::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX, CommitError, Location, NewDelivery, Store, StoreError};
 use tradewind_tests::repository;
 use tradewind_tests::stores::{
     Build as _, Place, action, commit, commit_together, delivery, enqueue, ingest, jobs, on_both, product, record,
@@ -127,8 +127,10 @@ async fn what_was_handed_over_is_written_before_the_store_closes() {
 async fn whoever_comes_when_too_much_waits_is_told_to_come_again() {
     on_both(async |place| {
         let store = place.open().await;
-        let many = (0..COMMITS_WAITING_MAX + 2).map(|_| unit().read(&product("1"), None)).collect();
-        let answers = commit_together(&store, many).await;
+        let many = (0..COMMITS_WAITING_MAX + 2).map(|_| unit().read(&product("1"), None));
+        // The end of a job is taken all the same: there are not many, and its work is done already.
+        let mut answers = commit_together(&store, many.chain([unit().fenced(0)]).collect()).await;
+        assert!(answers.pop().is_some_and(|answer| answer.is_ok()));
         let busy = |answer: &&Result<_, CommitError>| matches!(answer, Err(CommitError::Busy { .. }));
         assert_eq!(answers.iter().filter(busy).count(), 2);
         assert!(answers[COMMITS_WAITING_MAX..].iter().all(|answer| busy(&answer)), "the last ones");
@@ -150,6 +152,30 @@ async fn whoever_comes_when_too_much_waits_is_told_to_come_again() {
         assert!(conflict(&store.commit(alone).await));
         assert_eq!(store.commits_waiting(), 0);
         ingest(&store, delivery("1", b"{}")).await;
+    })
+    .await;
+}
+
+/// What was committed outlives a loss of power, whatever the server does for others.
+#[tokio::test]
+async fn commits_are_durable() {
+    on_both(async |place| {
+        let store = place.open().await;
+        let settings = store.durability().await.unwrap();
+        let settings = settings.each_ref().map(|setting| (setting.name, setting.value.as_str(), setting.is_safe));
+        let Place::Postgres(url) = &place else {
+            assert_eq!(settings, [("synchronous", "2", true), ("journal_mode", "wal", true)]);
+            return;
+        };
+        // The server of the tests may be one that forgets.
+        assert_eq!(settings[0], ("synchronous_commit", "on", true));
+        assert_eq!((settings[1].0, settings[1].2), ("fsync", settings[1].1 == "on"));
+        for (asked, given) in [("off", "on"), ("remote_apply", "remote_apply"), ("local", "local")] {
+            let url = format!("{url}?options[synchronous_commit]={asked}");
+            let store = Store::open(&Location::parse(&url).unwrap()).await.unwrap();
+            let settings = store.durability().await.unwrap();
+            assert_eq!((settings[0].value.as_str(), settings[0].is_safe), (given, true), "{asked}");
+        }
     })
     .await;
 }

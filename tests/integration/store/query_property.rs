@@ -17,10 +17,10 @@ use tradewind_store::{Location, Store, Unit};
 use tradewind_tests::stores::{Build as _, NOW_MS, Place, commit_together, json};
 
 /// Rounds of a usual run: each has an app of its own, so all of them share two databases.
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 2;
 
 /// Queries of a round, before its models are deployed and again afterwards.
-const QUERIES: u64 = 20;
+const QUERIES: u64 = 10;
 
 /// Records of a round, before and again afterwards.
 const RECORDS: u64 = 40;

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use tradewind_model::Shop;
-use tradewind_store::{How, JobCount, JobKind, JobState, NewJob, Unit};
+use tradewind_store::{How, JobCount, JobFilter, JobKind, JobState, NewJob, Unit, WokenJob};
 use tradewind_tests::stores::{
-    Build as _, NOW_MS, action, commit, commit_together, enqueue, on_both, other_shop, park, shop, unit,
+    Build as _, NOW_MS, Place, action, commit, commit_together, enqueue, failed, job, on_both, other_shop, park, shop,
+    unit,
 };
+
+use super::run_sql;
 
 #[tokio::test]
 async fn queued_jobs_of_a_rank_come_by_age_page_by_page() {
@@ -66,6 +69,64 @@ async fn delayed_jobs_become_due() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn delayed_jobs_are_woken_together() {
+    on_both(async |place| {
+        let store = place.open().await;
+        let part = shop().partition();
+        let mut woken = Vec::new();
+        for (delay, rank, lane) in [(30, 2, None), (10, 1, Some("a")), (20, 0, None), (10, 1, None)] {
+            let new = NewJob { run_at_ms: NOW_MS + delay, rank, lane: lane.map(str::to_owned), ..action() };
+            let seq = enqueue(&store, new).await;
+            woken.push(WokenJob { seq, shop: shop(), rank, in_lane: lane.is_some() });
+        }
+        commit(&store, unit().of(&other_shop(0)).job(NewJob { run_at_ms: NOW_MS + 1, ..action() })).await;
+        assert_eq!(store.wake_delayed(part, NOW_MS + 9, 10).await.unwrap(), []);
+        assert_eq!(store.wake_delayed(part, NOW_MS + 10, 1).await.unwrap(), woken[1..2]);
+        assert_eq!(store.wake_delayed(part, NOW_MS + 29, 10).await.unwrap(), woken[2..]);
+        assert_eq!(store.wake_delayed(part, NOW_MS + 29, 10).await.unwrap(), []);
+        for one in &woken[1..] {
+            let job = job(&store, one.seq).await;
+            assert_eq!((job.state, job.run_at_ms), (JobState::Queued, 0));
+        }
+        // Whoever was frozen since a job was put off does not bring it back.
+        commit(&store, unit().finish(woken[2].seq, failed(1, NOW_MS + 99))).await;
+        assert_eq!(store.wake_delayed(part, NOW_MS + 29, 10).await.unwrap(), []);
+        assert_eq!(store.next_due(part, 0).await.unwrap(), Some(NOW_MS + 30));
+        assert_eq!(store.wake_delayed(part, NOW_MS + 99, 10).await.unwrap(), [woken[0].clone(), woken[2].clone()]);
+    })
+    .await;
+}
+
+/// A page that is asked for is full although what is on it cannot be read: whoever asked goes on. PostgreSQL does not keep
+/// what is no JSON.
+#[tokio::test]
+async fn a_damaged_job_is_parked_and_its_neighbours_run() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let mut seqs = Vec::new();
+    for number in 0..8 {
+        let run_at_ms = if number < 4 { 0 } else { NOW_MS + 1 };
+        seqs.push(enqueue(&store, NewJob { run_at_ms, ..action() }).await);
+    }
+    let damage = format!("update jobs set payload = '{{' where seq in ({}, {})", seqs[0], seqs[5]);
+    run_sql(&place, &damage).await;
+    let numbers = |jobs: Vec<tradewind_store::Job>| jobs.iter().map(|job| job.seq).collect::<Vec<_>>();
+    assert_eq!(numbers(store.queued_jobs(&shop(), 1, 0, 2).await.unwrap()), seqs[1..3]);
+    let due = store.due_jobs(shop().partition(), NOW_MS + 1, 2).await.unwrap();
+    assert_eq!(numbers(due), [seqs[4], seqs[6]]);
+
+    let damaged = JobFilter { reason: Some("damaged".to_owned()), ..JobFilter::default() };
+    let shown = store.list_jobs(&damaged, i64::MIN, 10).await.unwrap();
+    assert!(shown[0].payload.as_ref().unwrap().as_str().contains("is damaged"), "{shown:?}");
+    assert_eq!(numbers(shown), [seqs[0], seqs[5]]);
+    assert!(store.job(seqs[0]).await.is_err(), "whoever runs jobs never sees half of one");
+    // It is parked again when somebody lets it run, and goes when somebody says so.
+    store.retry_jobs(&damaged).await.unwrap();
+    assert_eq!(store.queued_jobs(&shop(), 1, 0, 10).await.unwrap().len(), 3);
+    assert_eq!(store.purge_jobs(&damaged).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -195,6 +195,11 @@ async fn values_that_cannot_be_kept_are_refused() {
             ("in what is to be taken back", unit().cancel("\0")),
             ("a key that no index holds", unit().insert(&long(KEY_BYTES_MAX + 1), "1")),
             ("a document that nothing reads", unit().insert(&product("1"), deep(129).as_str())),
+            ("a rank that there is not", unit().job(tradewind_store::NewJob { rank: 3, ..action() })),
+            (
+                "a rank within a lane",
+                unit().job(tradewind_store::NewJob { rank: 0, lane: Some("a".to_owned()), ..action() }),
+            ),
             ("any deeper", unit().insert(&product("1"), deep(100_000).as_str())),
         ];
         for (case, unit) in refused {

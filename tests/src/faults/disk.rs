@@ -47,8 +47,7 @@ pub fn run(program: &Path, length: Duration, times: u64) -> anyhow::Result<Repor
         victim.ask(&format!("remove {}", folder.path().join(BALLAST).display()), "removed", &mut ledger)?;
         victim.settle(&mut ledger)?;
         victim.stop(&mut ledger)?;
-        (filled, refused, processed) =
-            (filled + 1, refused + ledger.refused, processed + ledger.acknowledged.len());
+        (filled, refused, processed) = (filled + 1, refused + ledger.refused, processed + ledger.acknowledged.len());
     }
     let did = format!("{filled} full disks, {refused} webhooks refused and sent again, {processed} processed once");
     Ok(Report { did, failures: 0 })

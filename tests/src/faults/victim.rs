@@ -12,7 +12,8 @@
 //!
 //! A webhook's job adds one to a counter of its record and writes that it was here; a second job, enqueued in the same
 //! commit, adds one to another counter and writes that too. If one of these happened twice, or one without the other, the
-//! sums differ.
+//! sums differ. Before that it notes the epoch of its lease, in a commit that nothing but the lease protects: an epoch that
+//! goes down was written by a host that had lost it.
 
 #![expect(clippy::print_stdout, reason = "this is how it answers")]
 
@@ -29,8 +30,8 @@ use tradewind_host::pipeline::{Clock, Ended};
 use tradewind_host::scheduler::{Config, Runs, Scheduler, job_of};
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_store::{
-    CommitError, Fence, Finish, How, Job, JobFilter, JobKind, JobState, Location, NewDelivery, NewJob, Read, Store, Unit,
-    Write, compress,
+    CommitError, Fence, Finish, How, Job, JobFilter, JobKind, JobState, Location, NewDelivery, NewJob, Read, Store,
+    Unit, Write, compress,
 };
 
 /// Shops that webhooks come from. Their partitions differ.
@@ -39,8 +40,8 @@ const SHOPS: u32 = 8;
 /// Records of each shop that webhooks are about.
 const RECORDS: u32 = 5;
 
-/// How long `drain` waits. A minute: many leases, and a slow disk.
-const DRAINED_WITHIN: Duration = Duration::from_mins(1);
+/// How long `drain` waits. 20 seconds: some leases, some polls, and a slow disk; long before every job is read again.
+const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How a victim is started.
 #[derive(Clone, Debug, clap::Args)]
@@ -97,7 +98,7 @@ pub fn run(victim: &Victim) -> anyhow::Result<()> {
         let location = Location::parse(&victim.store)?;
         Store::migrate(&location).await?;
         let store = Arc::new(Store::open(&location).await?);
-        let config = Config { lease_ms: victim.lease_ms, poll_ms: victim.lease_ms, ..Config::new(&*victim.host) };
+        let config = Config { lease_ms: victim.lease_ms, ..Config::new(&*victim.host) };
         let runs = Arc::new(Counting { store: Arc::clone(&store) });
         let clock = Arc::new(SinceStart(Instant::now()));
         let scheduler = Arc::new(Scheduler::start(Arc::clone(&store), runs, clock, config));
@@ -210,14 +211,26 @@ async fn check(store: &Store, acknowledged: &[u32]) -> anyhow::Result<()> {
             }
         }
     }
+    for shop in (0..SHOPS).map(|number| place_of(number).0) {
+        let noted = store.records(&shop, &[epoch_key()]).await?.pop().flatten();
+        let went_down = noted.and_then(|noted| noted.doc.member("wentDown")?.to::<bool>().ok());
+        ensure!(went_down != Some(true), "a host wrote for {shop} after it had lost its lease");
+    }
     for ((shop, record), expected) in counted {
         let keys = [counter("count", record), counter("follow-count", record)];
         let found = store.records(&shop, &keys).await?;
         let count = |at: usize| found[at].as_ref().map_or(0, |stored| count_of(&stored.doc));
         let counts = (count(0), count(1));
-        ensure!(counts == expected, "record {record} of {shop} counts {counts:?}, and {expected:?} webhooks were there");
+        ensure!(
+            counts == expected,
+            "record {record} of {shop} counts {counts:?}, and {expected:?} webhooks were there"
+        );
     }
     Ok(())
+}
+
+fn epoch_key() -> RecordKey {
+    RecordKey::new("epoch", "1")
 }
 
 fn counter(model: &str, record: u32) -> RecordKey {
@@ -257,6 +270,7 @@ impl Counting {
             _ => (followed(number), counter("follow-count", record)),
         };
         let stored = self.store.record(&shop, &count).await.map_err(|_| None)?;
+        self.note_epoch(&shop, fence).await?;
         // As long as a plugin would take: something may happen to the process here.
         tokio::time::sleep(Duration::from_millis(u64::from(number) % 4)).await;
         let next = stored.as_ref().map_or(0, |stored| count_of(&stored.doc)) + 1;
@@ -283,6 +297,29 @@ impl Counting {
         let committed = self.store.commit(unit).await.map_err(Some)?;
         let made = committed.jobs.into_iter().zip(jobs);
         Ok(Ended::Done(made.filter_map(|(seq, job)| Some((seq?, job))).collect()))
+    }
+
+    async fn note_epoch(&self, shop: &Shop, fence: &Fence) -> Result<(), Option<CommitError>> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let stored = self.store.record(shop, &epoch_key()).await.map_err(|_| None)?;
+        let noted = stored.as_ref().map_or(0, |stored| count_of(&stored.doc));
+        let went_down = noted > fence.epoch;
+        if noted == fence.epoch {
+            return Ok(());
+        }
+        let mut unit = Unit::new(shop.clone(), now_ms());
+        unit.writes.push(Write {
+            key: epoch_key(),
+            expected: stored.map(|stored| stored.version),
+            doc: Json::parse(format!("{{\"count\":{},\"wentDown\":{went_down}}}", fence.epoch)).ok(),
+            platform_updated_us: None,
+        });
+        unit.fence = Some(fence.clone());
+        match self.store.commit(unit).await {
+            // Another job of the shop has noted it meanwhile.
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(Some(error)),
+        }
     }
 
     async fn number_of(&self, job: &Job) -> anyhow::Result<u32> {

@@ -15,8 +15,8 @@ pub mod record;
 pub mod retry;
 pub mod schedule;
 pub mod schema;
-pub mod value;
 pub mod tenant;
+pub mod value;
 
 pub use declaration::{ActionDeclaration, Ask, Description, OnModel, OnWebhook, Param};
 pub use error::{ActionError, code};

@@ -25,6 +25,15 @@ pub(crate) fn check(unit: &Unit) -> Result<(), CommitError> {
     if documents(unit).any(|json| is_deep(json.as_str())) {
         return refused(format!("JSON is nested deeper than {JSON_DEPTH_MAX} levels"));
     }
+    if let Some(job) = unit.jobs.iter().find(|job| job.rank > 2) {
+        return refused(format!("a job has the rank {}, there are 0, 1 and 2", job.rank));
+    }
+    if let Some(job) = unit.jobs.iter().find(|job| job.lane.is_some() && job.rank != 1) {
+        return refused(format!(
+            "a job in a lane has the rank {}; jobs of one lane run in order, so all have rank 1",
+            job.rank
+        ));
+    }
     Ok(())
 }
 

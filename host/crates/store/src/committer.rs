@@ -5,6 +5,9 @@
 //!
 //! A shop's units always go through the same writer, in the order in which they were handed over. SQLite has one writer,
 //! PostgreSQL several.
+//!
+//! Statements that stand for themselves, the renewal of leases above all, wait for one batch at most and not for all units
+//! that wait: a host whose disk is slow keeps its leases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,9 +25,11 @@ use crate::deploy::{Deployed, Plan, in_one};
 use crate::error::StoreError;
 use crate::error::{Blame, blame};
 use crate::link::{Engine, Row, Statement, Value};
+use crate::panics::caught;
 use crate::unit::{CommitError, Unit};
 
-/// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again.
+/// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again, except for
+/// jobs that end, of which there are no more than run at once: to refuse those would do their work again.
 pub const COMMITS_WAITING_MAX: usize = 10_000;
 
 /// Bytes that wait to be written. 128 MiB: the same second with large bodies.
@@ -46,10 +51,15 @@ const PLANS_MAX_USES: u32 = 64;
 enum Request {
     /// To commit a unit, together with others.
     Unit(Box<Unit>, oneshot::Sender<Applied>),
-    /// To run one statement that stands for itself: leases, what operators do, retention.
-    Statement(&'static Statement, Vec<Owned>, oneshot::Sender<sqlx::Result<Vec<Row>>>),
     /// To deploy models in one transaction.
     Deploy(Box<Plan>, oneshot::Sender<Result<Deployed, StoreError>>),
+}
+
+/// One statement that stands for itself: leases, what operators do, retention.
+struct Single {
+    statement: &'static Statement,
+    values: Vec<Owned>,
+    answer: oneshot::Sender<sqlx::Result<Vec<Row>>>,
 }
 
 /// A value that waits with its statement.
@@ -83,9 +93,17 @@ impl From<&str> for Owned {
 /// Hands units to the writers.
 #[derive(Debug)]
 pub(crate) struct Committer {
-    writers: Vec<mpsc::UnboundedSender<Request>>,
+    writers: Vec<Inlet>,
     waiting: Arc<Waiting>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The ways to a writer.
+#[derive(Debug)]
+struct Inlet {
+    requests: mpsc::UnboundedSender<Request>,
+    /// Passes by what waits in the other.
+    singles: mpsc::UnboundedSender<Single>,
 }
 
 #[derive(Debug, Default)]
@@ -101,14 +119,16 @@ impl Committer {
         let waiting = Arc::new(Waiting::default());
         let (mut writers, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            let (sender, requests) = mpsc::unbounded_channel();
-            writers.push(sender);
+            let (requests_in, requests) = mpsc::unbounded_channel();
+            let (singles_in, singles) = mpsc::unbounded_channel();
+            writers.push(Inlet { requests: requests_in, singles: singles_in });
             let writer = Writer {
                 database: database.clone(),
                 connection: None,
                 planned: Instant::now(),
                 plan_uses: 0,
                 requests,
+                singles,
                 waiting: Arc::clone(&waiting),
             };
             tasks.push(tokio::spawn(writer.run()));
@@ -122,31 +142,32 @@ impl Committer {
         let bytes = unit.bytes();
         let waiting = self.waiting.units.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes_waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if waiting > COMMITS_WAITING_MAX || (bytes_waiting > BYTES_WAITING_MAX && waiting > 1) {
+        let is_much = waiting > COMMITS_WAITING_MAX || (bytes_waiting > BYTES_WAITING_MAX && waiting > 1);
+        if is_much && unit.fence.is_none() {
             self.waiting.leave(bytes);
             return Err(CommitError::Busy { waiting });
         }
         let (answer, answered) = oneshot::channel();
         let writer = &self.writers[writer_of(&unit.shop, self.writers.len())];
-        if writer.send(Request::Unit(Box::new(unit), answer)).is_err() {
+        if writer.requests.send(Request::Unit(Box::new(unit), answer)).is_err() {
             self.waiting.leave(bytes);
             return Err(closed());
         }
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Runs a statement in a transaction of its own.
+    /// Runs a statement in a transaction of its own, before the units that wait.
     pub(crate) async fn execute(&self, statement: &'static Statement, values: Vec<Owned>) -> sqlx::Result<Vec<Row>> {
         let (answer, answered) = oneshot::channel();
         let closed = || sqlx::Error::WorkerCrashed;
-        self.writers[0].send(Request::Statement(statement, values, answer)).map_err(|_| closed())?;
+        self.writers[0].singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Deploys models in one transaction, for which everything else waits.
     pub(crate) async fn deploy(&self, plan: Plan) -> Result<Deployed, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.writers[0].send(Request::Deploy(Box::new(plan), answer)).map_err(|_| StoreError::Closed)?;
+        self.writers[0].requests.send(Request::Deploy(Box::new(plan), answer)).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -159,7 +180,7 @@ impl Committer {
     pub(crate) async fn close(mut self) {
         self.writers.clear();
         for task in std::mem::take(self.tasks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)) {
-            // A writer that panicked has answered nobody, and its callers know.
+            // A writer that was aborted has answered nobody, and its callers know.
             let _ = task.await;
         }
     }
@@ -187,6 +208,7 @@ struct Writer {
     planned: Instant,
     plan_uses: u32,
     requests: mpsc::UnboundedReceiver<Request>,
+    singles: mpsc::UnboundedReceiver<Single>,
     waiting: Arc<Waiting>,
 }
 
@@ -194,20 +216,32 @@ impl Writer {
     async fn run(mut self) {
         let mut next = None;
         loop {
-            let first = match next.take() {
-                Some(request) => request,
-                None => match self.requests.recv().await {
-                    Some(request) => request,
-                    None => break,
-                },
+            // As many as wait now: units wait for these, and not for those that come meanwhile.
+            for _ in 0..self.singles.len() {
+                if let Ok(single) = self.singles.try_recv() {
+                    self.run_single(single).await;
+                }
+            }
+            let first = if let Some(request) = next.take() {
+                request
+            } else {
+                tokio::select! {
+                    biased;
+                    Some(single) = self.singles.recv() => {
+                        self.run_single(single).await;
+                        continue;
+                    }
+                    Some(request) = self.requests.recv() => request,
+                    else => break,
+                }
             };
             match first {
-                Request::Statement(statement, values, answer) => {
-                    // Whoever has gone away does not want to know.
-                    let _ = answer.send(self.execute(statement, &values).await);
-                }
                 Request::Deploy(plan, answer) => {
-                    let _ = answer.send(self.deploy(&plan).await);
+                    let deployed = caught(self.deploy(&plan)).await;
+                    let _ = answer.send(deployed.unwrap_or_else(|| {
+                        self.connection = None;
+                        Err(StoreError::connecting(sqlx::Error::WorkerCrashed))
+                    }));
                 }
                 Request::Unit(unit, answer) => {
                     let (units, answers, behind) = self.gather(*unit, answer);
@@ -223,6 +257,15 @@ impl Writer {
         if let Some(connection) = self.connection {
             let _ = connection.close().await;
         }
+    }
+
+    async fn run_single(&mut self, Single { statement, values, answer }: Single) {
+        let answered = caught(self.execute(statement, &values)).await;
+        // Whoever has gone away does not want to know.
+        let _ = answer.send(answered.unwrap_or_else(|| {
+            self.connection = None;
+            Err(sqlx::Error::WorkerCrashed)
+        }));
     }
 
     /// What is waiting, up to the bounds of a batch; and the first that waits for the next.
@@ -247,10 +290,14 @@ impl Writer {
     }
 
     async fn write(&mut self, units: &[Unit]) -> Vec<Applied> {
-        let applied = match self.connect().await {
-            Ok(connection) => apply(&mut connection.link(), units).await,
-            Err(error) => Err(error),
+        let apply = async {
+            match self.connect().await {
+                Ok(connection) => apply(&mut connection.link(), units).await,
+                Err(error) => Err(error),
+            }
         };
+        // One batch that cannot be handled does not end the writing of all that come after it.
+        let applied = caught(apply).await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
         applied.unwrap_or_else(|error| {
             self.connection = None;
             vec![Err(CommitError::Unavailable { reason: error.to_string() }); units.len()]
@@ -289,7 +336,7 @@ impl Writer {
     async fn connect(&mut self) -> sqlx::Result<&mut Connection> {
         self.forget_plans().await;
         if self.connection.is_none() {
-            match self.database.connect().await {
+            match self.database.connect_writer().await {
                 Ok(connection) => self.connection = Some(connection),
                 Err(error) => {
                     tokio::time::sleep(RECONNECT_AFTER).await;

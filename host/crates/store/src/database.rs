@@ -157,6 +157,20 @@ impl Database {
         }
     }
 
+    /// A new connection for writing: a commit is on disk when it returns, whatever the server's default is. A server may
+    /// ask for more than `on`, and gets it.
+    pub(crate) async fn connect_writer(&self) -> sqlx::Result<Connection> {
+        let mut connection = self.connect().await?;
+        if let Connection::Postgres(_) = connection {
+            let mut link = connection.link();
+            let rows = link.fetch_text("SELECT current_setting('synchronous_commit')", &[]).await?;
+            if rows[0].text(0)? == "off" {
+                link.run("SET synchronous_commit = on").await?;
+            }
+        }
+        Ok(connection)
+    }
+
     pub(crate) async fn reader(&self) -> sqlx::Result<Reader> {
         match self {
             Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Sqlite),

@@ -65,7 +65,7 @@ pub(crate) static READ_DELIVERIES: Statement = Statement::rows(
      CAST(d.headers AS text), d.body_bytes, d.lane, d.body FROM r, deliveries d WHERE d.seq = r.seq",
 );
 
-// An empty body instead of the real one: lists do not show it.
+// Without the body: lists do not show it.
 pub(crate) static LIST_DELIVERIES: Statement = Statement::both(
     "list deliveries",
     "SELECT seq, app, shop, platform, webhook_id, topic, event_id, received_ms, triggered_ms, CAST(headers AS text), \

@@ -157,6 +157,30 @@ pub(crate) static DUE_JOBS: Statement = Statement::both(
     columns!("SELECT", "FROM jobs WHERE state = 1 AND part = $1 AND run_at_ms <= $2 ORDER BY run_at_ms, seq LIMIT $3"),
 );
 
+// The conditions stand twice: on PostgreSQL another host may have put a job off between the choice and the change, and
+// only the outer ones are then looked at again.
+pub(crate) static WAKE_JOBS: Statement = Statement::both(
+    "wake jobs",
+    "UPDATE jobs SET state = 0, run_at_ms = 0 WHERE state = 1 AND run_at_ms <= $2 AND seq IN \
+     (SELECT seq FROM jobs WHERE state = 1 AND part = $1 AND run_at_ms <= $2 ORDER BY run_at_ms, seq LIMIT $3) \
+     RETURNING seq, app, shop, rank, lane",
+);
+
+// What cannot be read keeps everything that it has, for a person to look at.
+pub(crate) static PARK_DAMAGED: Statement = Statement::both(
+    "park damaged",
+    "UPDATE jobs SET state = 2, run_at_ms = 0, reason = 'damaged', parked_ms = $2 WHERE seq = $1 AND state <> 2 \
+     RETURNING seq",
+);
+
+pub(crate) static LAST_JOB: Statement = Statement::both("last job", "SELECT MAX(seq) FROM jobs");
+
+// The next so many jobs that a filter chooses: where they end, and how many they are.
+pub(crate) static PIECE_OF_JOBS: Statement = Statement::both(
+    "piece of jobs",
+    filtered!("SELECT MAX(seq), COUNT(*) FROM (SELECT seq FROM jobs WHERE", "ORDER BY seq LIMIT $11) AS piece"),
+);
+
 pub(crate) static NEXT_DUE: Statement = Statement::both(
     "next due",
     "SELECT run_at_ms FROM jobs WHERE state = 1 AND part = $1 AND run_at_ms > $2 ORDER BY run_at_ms LIMIT 1",
@@ -206,6 +230,9 @@ pub(crate) static JOBS_OF_DELIVERY: Statement =
 pub(crate) static JOB_BY_ID: Statement =
     Statement::both("job by id", columns!("SELECT", "FROM jobs WHERE app = $1 AND shop = $2 AND id = $3"));
 
+/// How many values a filter has.
+const FILTER_VALUES: usize = 10;
+
 impl JobFilter {
     fn values(&self) -> Vec<Owned> {
         let text = |value: &Option<String>| Owned::Text(value.clone());
@@ -224,6 +251,22 @@ impl JobFilter {
     }
 }
 
+/// Jobs that one statement of an operator changes. 1,000: some milliseconds, for which commits wait.
+const PIECE_ROWS: i64 = 1_000;
+
+/// A job whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WokenJob {
+    /// Its number.
+    pub seq: i64,
+    /// Whose.
+    pub shop: Shop,
+    /// 0 before 1 before 2.
+    pub rank: u8,
+    /// Whether it has a lane.
+    pub in_lane: bool,
+}
+
 /// How many jobs of a kind are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobCount {
@@ -240,28 +283,31 @@ pub struct JobCount {
 }
 
 impl Store {
-    /// Jobs in the order of their creation, beginning behind `after`.
+    /// Jobs in the order of their creation, beginning behind `after`. JSON that is damaged is shown as a text which says so.
     pub async fn list_jobs(&self, filter: &JobFilter, after: i64, limit: u32) -> Result<Vec<Job>, StoreError> {
         let mut values = filter.values();
         values.extend([after.into(), i64::from(limit).into()]);
-        self.read_jobs("listing jobs", &LIST_JOBS, &values).await
+        self.read_jobs("listing jobs", &LIST_JOBS, &values, shown_json).await
     }
 
     /// One job.
     pub async fn job(&self, seq: i64) -> Result<Option<Job>, StoreError> {
         let filter = JobFilter { seq: Some(seq), ..JobFilter::default() };
-        Ok(self.list_jobs(&filter, i64::MIN, 1).await?.pop())
+        let mut values = filter.values();
+        values.extend([i64::MIN.into(), 1.into()]);
+        Ok(self.read_jobs("reading a job", &LIST_JOBS, &values, kept_json).await?.pop())
     }
 
     /// The unfinished job of a shop that whoever enqueued it knows by `id`.
     pub async fn job_by_id(&self, shop: &Shop, id: &str) -> Result<Option<Job>, StoreError> {
         let values = [(&*shop.app).into(), (&*shop.id).into(), id.into()];
-        Ok(self.read_jobs("reading a job", &JOB_BY_ID, &values).await?.pop())
+        Ok(self.read_jobs("reading a job", &JOB_BY_ID, &values, kept_json).await?.pop())
     }
 
     /// The unfinished jobs that go back to a delivery.
     pub async fn jobs_of_delivery(&self, seq: i64, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.read_jobs("reading a delivery's jobs", &JOBS_OF_DELIVERY, &[seq.into(), i64::from(limit).into()]).await
+        let values = [seq.into(), i64::from(limit).into()];
+        self.read_jobs("reading a delivery's jobs", &JOBS_OF_DELIVERY, &values, shown_json).await
     }
 
     /// How many jobs there are, by shop, state and kind.
@@ -280,7 +326,7 @@ impl Store {
         rows.iter().map(of_row).collect()
     }
 
-    /// A shop's queued jobs of one rank in the order of `seq`, beginning with `from_seq`.
+    /// A shop's queued jobs of one rank in the order of `seq`, beginning with `from_seq`. One that cannot be read is parked.
     pub async fn queued_jobs(&self, shop: &Shop, rank: u8, from_seq: i64, limit: u32) -> Result<Vec<Job>, StoreError> {
         let values = [
             shop.partition().into(),
@@ -290,14 +336,29 @@ impl Store {
             from_seq.into(),
             i64::from(limit).into(),
         ];
-        let rows = self.database.fetch(&QUEUED_JOBS, &values).await;
-        jobs_of(&rows.map_err(|source| StoreError::database("reading queued jobs", source))?)
+        self.readable_jobs("reading queued jobs", &QUEUED_JOBS, &values, None).await
     }
 
-    /// Delayed jobs of a partition whose time has come, the oldest first.
+    /// Delayed jobs of a partition whose time has come, the oldest first. One that cannot be read is parked.
     pub async fn due_jobs(&self, part: i64, now_ms: i64, limit: u32) -> Result<Vec<Job>, StoreError> {
-        let rows = self.database.fetch(&DUE_JOBS, &[part.into(), now_ms.into(), i64::from(limit).into()]).await;
-        jobs_of(&rows.map_err(|source| StoreError::database("reading delayed jobs", source))?)
+        let values = [part.into(), now_ms.into(), i64::from(limit).into()];
+        self.readable_jobs("reading delayed jobs", &DUE_JOBS, &values, Some(now_ms)).await
+    }
+
+    /// Queues delayed jobs of a partition whose time has come, the oldest first and all in one commit. Answers them in the
+    /// order of their numbers; fewer than `limit` when there are no more. A job that was put off meanwhile stays so.
+    pub async fn wake_delayed(&self, part: i64, now_ms: i64, limit: u32) -> Result<Vec<WokenJob>, StoreError> {
+        let failed = |source| StoreError::database("waking delayed jobs", source);
+        let values = vec![part.into(), now_ms.into(), i64::from(limit).into()];
+        let rows = self.committer.execute(&WAKE_JOBS, values).await.map_err(failed)?;
+        let of_row = |row: &Row| -> sqlx::Result<WokenJob> {
+            let rank = u8::try_from(row.int(3)?).unwrap_or(u8::MAX);
+            let in_lane = row.maybe_text(4)?.is_some();
+            Ok(WokenJob { seq: row.int(0)?, shop: Shop::new(row.text(1)?, row.text(2)?), rank, in_lane })
+        };
+        let mut woken = rows.iter().map(of_row).collect::<sqlx::Result<Vec<_>>>().map_err(failed)?;
+        woken.sort_unstable_by_key(|job| job.seq);
+        Ok(woken)
     }
 
     /// When the first of a partition's delayed jobs that is not due at `now_ms` is.
@@ -315,6 +376,9 @@ impl Store {
     }
 
     /// Lets parked jobs run again, and waiting ones at once. Answers whose jobs they were, one for each job.
+    ///
+    /// Like [`Self::park_jobs`] and [`Self::purge_jobs`] it changes many jobs piece by piece, so that nobody waits for all of
+    /// them: what an error interrupts is done in part, and is gone on with by doing it again.
     pub async fn retry_jobs(&self, filter: &JobFilter) -> Result<Vec<Shop>, StoreError> {
         self.change_jobs("retrying jobs", &RETRY_JOBS, filter.values()).await
     }
@@ -337,9 +401,44 @@ impl Store {
         statement: &'static Statement,
         values: Vec<Owned>,
     ) -> Result<Vec<Shop>, StoreError> {
-        let failed = |source| StoreError::database(doing, source);
-        let rows = self.committer.execute(statement, values).await.map_err(failed)?;
-        rows.iter().map(|row| Ok(Shop::new(row.text(0)?, row.text(1)?))).collect::<sqlx::Result<_>>().map_err(failed)
+        self.change_pieces(statement, values).await.map_err(|source| StoreError::database(doing, source))
+    }
+
+    /// Changes the jobs that `values` choose, [`PIECE_ROWS`] at a time; not those that come meanwhile.
+    async fn change_pieces(&self, statement: &'static Statement, mut values: Vec<Owned>) -> sqlx::Result<Vec<Shop>> {
+        let mut shops: Vec<Shop> = Vec::new();
+        // A single job is a piece of its own.
+        let mut is_last = matches!(values[..], [Owned::Int(from), Owned::Int(to), ..] if from == to);
+        if !is_last {
+            let Some(end) = self.database.fetch(&LAST_JOB, &[]).await?[0].maybe_int(0)? else { return Ok(shops) };
+            values[1] = end.into();
+        }
+        let end = values[1].clone();
+        loop {
+            let mut piece_end = None;
+            if !is_last {
+                let chosen = values[..FILTER_VALUES].iter().chain([&end]);
+                let mut chosen: Vec<Value<'_>> = chosen.map(Owned::value).collect();
+                (chosen[1], chosen[FILTER_VALUES]) = (end.value(), PIECE_ROWS.into());
+                let piece = self.database.fetch(&PIECE_OF_JOBS, &chosen).await?;
+                piece_end = piece[0].maybe_int(0)?;
+                if piece_end.is_none() {
+                    return Ok(shops);
+                }
+                is_last = piece[0].int(1)? < PIECE_ROWS;
+            }
+            values[1] = piece_end.map_or_else(|| end.clone(), Owned::from);
+            for row in self.committer.execute(statement, values.clone()).await? {
+                let (app, shop) = (row.text(0)?, row.text(1)?);
+                // Mostly the same as the one before, of which a copy costs nothing.
+                let known = shops.last().filter(|last| *last.app == *app && *last.id == *shop).cloned();
+                shops.push(known.unwrap_or_else(|| Shop::new(app, shop)));
+            }
+            if is_last {
+                return Ok(shops);
+            }
+            values[0] = Owned::Int(piece_end.map(|end| end.saturating_add(1)));
+        }
     }
 
     async fn read_jobs(
@@ -347,25 +446,69 @@ impl Store {
         doing: &'static str,
         statement: &'static Statement,
         values: &[Owned],
+        json: ReadJson,
     ) -> Result<Vec<Job>, StoreError> {
         let values: Vec<Value<'_>> = values.iter().map(Owned::value).collect();
         let rows = self.database.fetch(statement, &values).await;
-        jobs_of(&rows.map_err(|source| StoreError::database(doing, source))?)
+        let rows = rows.map_err(|source| StoreError::database(doing, source))?;
+        rows.iter().map(|row| of_row(row, json)).collect()
+    }
+
+    /// Jobs that are to run. What cannot be read is parked, and the page is read again without it: a page that is not full
+    /// tells whoever asked that there are no more.
+    async fn readable_jobs(
+        &self,
+        doing: &'static str,
+        statement: &'static Statement,
+        values: &[Value<'_>],
+        now_ms: Option<i64>,
+    ) -> Result<Vec<Job>, StoreError> {
+        let failed = |source| StoreError::database(doing, source);
+        loop {
+            let rows = self.database.fetch(statement, values).await.map_err(failed)?;
+            let (mut jobs, mut damaged) = (Vec::with_capacity(rows.len()), Vec::new());
+            for row in &rows {
+                match of_row(row, kept_json) {
+                    Ok(job) => jobs.push(job),
+                    Err(StoreError::Damaged { .. }) => damaged.push(row.int(0).map_err(failed)?),
+                    Err(error) => return Err(error),
+                }
+            }
+            if damaged.is_empty() {
+                return Ok(jobs);
+            }
+            for seq in damaged {
+                let values = vec![seq.into(), Owned::Int(now_ms)];
+                self.committer.execute(&PARK_DAMAGED, values).await.map_err(failed)?;
+            }
+        }
     }
 }
 
-fn jobs_of(rows: &[Row]) -> Result<Vec<Job>, StoreError> {
-    rows.iter().map(of_row).collect()
+/// How a job's JSON is read.
+type ReadJson = fn(&str, i64) -> Result<Json, StoreError>;
+
+/// As it was kept.
+fn kept_json(text: &str, seq: i64) -> Result<Json, StoreError> {
+    stored_json(text, || format!("the job {seq}"))
 }
 
-fn of_row(row: &Row) -> Result<Job, StoreError> {
+/// For people, who are to see a job that cannot run.
+fn shown_json(text: &str, seq: i64) -> Result<Json, StoreError> {
+    kept_json(text, seq).or_else(|damaged| {
+        let said = Json::of(&damaged.to_string());
+        said.map_err(|_| damaged)
+    })
+}
+
+fn of_row(row: &Row, read_json: ReadJson) -> Result<Job, StoreError> {
     let failed = |source| StoreError::database("reading a job", source);
     let text = |at| row.maybe_text(at).map(|text| text.map(str::to_owned)).map_err(failed);
     let int = |at| row.int(at).map_err(failed);
     let seq = int(0)?;
     let json = |at| -> Result<Option<Json>, StoreError> {
         let text = row.maybe_text(at).map_err(failed)?;
-        text.map(|text| stored_json(text, || format!("the job {seq}"))).transpose()
+        text.map(|text| read_json(text, seq)).transpose()
     };
     let count = |at| Ok(u32::try_from(int(at)?).unwrap_or(u32::MAX));
     let bound = row.maybe_int(6).map_err(failed)?.and_then(|bound| u32::try_from(bound).ok());

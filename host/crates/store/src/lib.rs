@@ -13,6 +13,7 @@ mod batch;
 mod committer;
 mod database;
 mod deploy;
+mod durability;
 mod error;
 mod expression;
 mod inbox;
@@ -20,6 +21,7 @@ mod invocations;
 mod jobs;
 mod leases;
 mod link;
+mod panics;
 mod reader;
 mod records;
 mod respell;
@@ -31,17 +33,18 @@ pub use admission::{JSON_DEPTH_MAX, KEY_BYTES_MAX};
 pub use committer::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX};
 pub use database::{Location, MigrationState};
 pub use deploy::Deployed;
+pub use durability::Setting;
 pub use error::StoreError;
 pub use inbox::{Delivery, DeliveryFilter};
 pub use invocations::LoggedInvocation;
-pub use jobs::{Job, JobCount, JobFilter, JobState};
+pub use jobs::{Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
 pub use records::Stored;
 pub use store::{Announcements, Store};
 pub use unit::{
-    CommitError, Committed, Fence, Finish, How, Ingested, JobKind, NewDelivery, NewInvocation, NewJob, OnDuplicate, Read,
-    Unit, Write, compress,
+    CommitError, Committed, Fence, Finish, How, Ingested, JobKind, NewDelivery, NewInvocation, NewJob, OnDuplicate,
+    Read, Unit, Write, compress,
 };
 
 /// Every statement that the store asks a database, for the test that prepares them all.
@@ -69,6 +72,10 @@ pub static STATEMENTS: &[&Statement] = &[
     &jobs::COUNT_JOBS,
     &jobs::QUEUED_JOBS,
     &jobs::DUE_JOBS,
+    &jobs::WAKE_JOBS,
+    &jobs::PARK_DAMAGED,
+    &jobs::LAST_JOB,
+    &jobs::PIECE_OF_JOBS,
     &jobs::NEXT_DUE,
     &jobs::WAITING_SHOPS,
     &jobs::RETRY_JOBS,
@@ -92,4 +99,5 @@ pub static STATEMENTS: &[&Statement] = &[
     &invocations::OF_JOB_ID,
     &invocations::PRUNE_INVOCATIONS,
     &store::ANNOUNCE,
+    &durability::DURABILITY,
 ];

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection};
 
 /// The kind of a column of `{rows}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +90,19 @@ impl Statement {
 
     /// Every text that the database will ever be asked to prepare.
     pub(crate) fn texts(&'static self, engine: Engine) -> Vec<&'static str> {
-        match engine {
-            Engine::Postgres => vec![self.for_postgres()],
-            Engine::Sqlite if self.kinds.is_empty() => vec![self.sqlite],
-            Engine::Sqlite => (0..CHUNKS.len()).map(|chunk| self.for_sqlite(chunk)).collect(),
+        let with_rows: Vec<(usize, &'static str)> = match engine {
+            _ if self.kinds.is_empty() => Vec::new(),
+            Engine::Postgres => vec![(CHUNKS.len(), self.for_postgres())],
+            Engine::Sqlite => (0..CHUNKS.len()).map(|chunk| (chunk, self.for_sqlite(chunk))).collect(),
+        };
+        if with_rows.is_empty() {
+            return vec![if engine == Engine::Sqlite { self.sqlite } else { self.postgres }];
         }
+        let silent = with_rows.iter().map(|&(place, text)| self.without_answer(place, text));
+        let mut texts: Vec<_> = with_rows.iter().map(|(_, text)| *text).chain(silent).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts
     }
 }
 
@@ -226,7 +234,11 @@ impl Row {
 
 impl Link<'_> {
     /// Runs a statement without rows and reads its answer.
-    pub(crate) async fn fetch(&mut self, statement: &'static Statement, values: &[Value<'_>]) -> sqlx::Result<Vec<Row>> {
+    pub(crate) async fn fetch(
+        &mut self,
+        statement: &'static Statement,
+        values: &[Value<'_>],
+    ) -> sqlx::Result<Vec<Row>> {
         match self {
             Self::Sqlite(link) => {
                 let query = values.iter().fold(sqlx::query(statement.sqlite), bind_sqlite);
@@ -240,7 +252,11 @@ impl Link<'_> {
     }
 
     /// Runs a statement over a table of values and reads its answer.
-    pub(crate) async fn fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+    pub(crate) async fn fetch_rows(
+        &mut self,
+        statement: &'static Statement,
+        table: &Table<'_>,
+    ) -> sqlx::Result<Vec<Row>> {
         let width = statement.kinds.len();
         debug_assert_eq!(table.values.len(), table.len * width, "{}", statement.name);
         if table.is_empty() {

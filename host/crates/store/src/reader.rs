@@ -10,6 +10,7 @@ use tradewind_model::{RecordKey, Shop};
 use crate::database::Database;
 use crate::error::StoreError;
 use crate::inbox::{self, Delivery};
+use crate::panics::caught;
 use crate::records::{self, Stored};
 
 /// Questions in one round. 64: what a statement's largest size on SQLite answers at once.
@@ -58,7 +59,7 @@ impl Rounds {
         answered: oneshot::Receiver<Result<Option<T>, Arc<StoreError>>>,
     ) -> Result<Option<T>, Arc<StoreError>> {
         self.questions.send(question).map_err(|_| StoreError::Closed)?;
-        answered.await.unwrap_or_else(|_| Err(Arc::new(StoreError::Closed)))
+        answered.await.unwrap_or_else(|_| Err(Arc::new(StoreError::database("reading", sqlx::Error::WorkerCrashed))))
     }
 }
 
@@ -75,8 +76,9 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
                 Question::Delivery(seq, answer) => deliveries.push((seq, answer)),
             }
         }
-        answer_records(&database, records).await;
-        answer_deliveries(&database, deliveries).await;
+        // Whoever asked in a round that panicked is told so by the end of its channel.
+        caught(answer_records(&database, records)).await;
+        caught(answer_deliveries(&database, deliveries)).await;
     }
 }
 

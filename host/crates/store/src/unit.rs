@@ -53,8 +53,15 @@ impl Unit {
     pub(crate) fn bytes(&self) -> usize {
         let deliveries = self.deliveries.iter().map(|delivery| delivery.body.len() + delivery.headers.as_str().len());
         let writes = self.writes.iter().map(|write| write.doc.as_ref().map_or(0, |doc| doc.as_str().len()));
-        let jobs = self.jobs.iter().map(|job| job.payload.as_ref().map_or(0, |payload| payload.as_str().len()));
-        deliveries.chain(writes).chain(jobs).sum()
+        let json = |json: Option<&Json>| json.map_or(0, |json| json.as_str().len());
+        let jobs = self.jobs.iter().map(|job| json(job.payload.as_ref()) + json(job.policy.as_ref()));
+        let log = self.log.iter().map(|entry| json(entry.detail.as_ref()));
+        let finish = self.finish.iter().map(|finish| match &finish.how {
+            How::Done => 0,
+            How::Checkpoint { state } => json(Some(state)),
+            How::Again { error, .. } | How::Park { error, .. } => json(error.as_ref()),
+        });
+        deliveries.chain(writes).chain(jobs).chain(log).chain(finish).sum()
     }
 }
 

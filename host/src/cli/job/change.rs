@@ -12,6 +12,7 @@ use crate::cli::problems::Problems;
 use crate::cli::store::{StoreArguments, with_store};
 use crate::cli::text::{self, plural};
 use crate::cli::{Exit, Fail, Surroundings};
+use crate::scheduler;
 
 pub(super) const NUMBERS: &str = "`tradewind job list` shows them";
 
@@ -194,7 +195,7 @@ async fn by_number(store: &Store, change: &Change<'_>, seqs: &BTreeSet<i64>, now
 async fn announce(store: &Store, changed: &[Shop]) {
     let parts: BTreeSet<i64> = changed.iter().map(Shop::partition).collect();
     for part in parts {
-        if let Err(error) = store.announce(part).await {
+        if let Err(error) = store.announce(scheduler::changed(part)).await {
             let fail = Fail::from(error);
             eprintln!("warning: {fail}; hint: it is done, and hosts find it when they next look");
             return;

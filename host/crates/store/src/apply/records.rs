@@ -1,10 +1,10 @@
 //! The records of a batch: what was read is looked at again, what was decided is written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tradewind_model::RecordKey;
 
-use super::{Care, Wrote, Blamed, Numbers, Stop};
+use super::{Blamed, Care, Numbers, Stop, Wrote};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Read, Unit, Write};
 
@@ -69,12 +69,21 @@ pub(super) async fn check_reads(link: &mut Link<'_>, units: &[&Unit]) -> Result<
     Stop::unless_none(blamed)
 }
 
+/// Reads or writes up to which each read is compared with each write.
+const SCANNED_MAX: usize = 8;
+
 /// What has to be as the unit saw it and is not held to that by writing it. A record that the unit made and deleted again
 /// must not be there.
 fn decided_on(unit: &Unit) -> impl Iterator<Item = (&RecordKey, Option<i64>)> {
     let effects =
         !unit.jobs.is_empty() || !unit.cancels.is_empty() || unit.writes.iter().any(|write| !is_nothing(write));
-    let unwritten = |read: &&Read| unit.writes.iter().all(|write| write.key != read.key);
+    // Most units write a handful, which is looked through faster than it is hashed.
+    let many = unit.reads.len() > SCANNED_MAX && unit.writes.len() > SCANNED_MAX;
+    let keys: Option<HashSet<&RecordKey>> = many.then(|| unit.writes.iter().map(|write| &write.key).collect());
+    let unwritten = move |read: &&Read| match &keys {
+        Some(keys) => !keys.contains(&read.key),
+        None => unit.writes.iter().all(|write| write.key != read.key),
+    };
     let read = unit.reads.iter().filter(move |read| effects && unwritten(read)).map(|read| (&read.key, read.version));
     let nothing = unit.writes.iter().filter(move |write| effects && is_nothing(write)).map(|write| (&write.key, None));
     read.chain(nothing)
@@ -135,7 +144,9 @@ pub(super) async fn write_records(
     if written.iter().all(|wrote| matches!(wrote, Wrote::All)) {
         return Ok(());
     }
-    expected.retain(|number, _| !written.iter().any(|wrote| matches!(wrote, Wrote::These(these) if these.contains(number))));
+    expected.retain(|number, _| {
+        !written.iter().any(|wrote| matches!(wrote, Wrote::These(these) if these.contains(number)))
+    });
     let mut blamed: Blamed = expected.into_values().map(|(at, key)| (at, conflict(units[at], key))).collect();
     // Of several records of one unit, always the same is named.
     blamed.sort_by(|(at, error), (other_at, other)| (at, error.to_string()).cmp(&(other_at, other.to_string())));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tradewind_model::{Json, Shop};
 
-use super::{Care, Wrote, Blamed, Numbers, Stop};
+use super::{Blamed, Care, Numbers, Stop, Wrote};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Finish, How, Ingested, OnDuplicate, Unit};
 
