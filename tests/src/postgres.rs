@@ -1,6 +1,6 @@
 //! A `PostgreSQL` server of one's own, for tests, benchmarks and fault runs: made in a temporary folder, thrown away after.
 //!
-//! Nothing has to run beforehand and nothing runs afterwards, however the program ends: see [`keeper`]. What asks the
+//! Nothing has to run beforehand and nothing runs afterwards, however the program ends: see `keeper`. What asks the
 //! server things goes through the product's own store; only databases are made here, with the server's own programs.
 
 mod keeper;

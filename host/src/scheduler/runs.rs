@@ -102,6 +102,10 @@ impl<R: Runs> Driver<R> {
         if head.tag.was_read {
             self.remembered.add(seq);
         }
+        if matches!(ended, Ended::Again { .. } | Ended::Parked(_)) {
+            // What it had enqueued in commits of its own is there, whatever became of the rest.
+            self.schedule.rescan(&head.shop, seq);
+        }
         match ended {
             Ended::Done(made) => {
                 self.schedule.done(seq, ran_us);

@@ -1,6 +1,6 @@
 //! Does what a script says: what the host's pipeline is tested with.
 //!
-//! Each action finds its script, a JSON array of steps ([`play`]), in a field of its record or in the parameter `script`,
+//! Each action finds its script, a JSON array of steps (`play`), in a field of its record or in the parameter `script`,
 //! and returns the array of the steps' answers. After the commit it plays the script of the same name with `After` behind it.
 //! An action that finds no script returns `null`. To try another kind of action, add a line to `ACTIONS`.
 

@@ -191,7 +191,7 @@ impl Running {
     pub(super) fn kill(mut self, ledger: &mut Ledger) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        for answer in self.answers.iter() {
+        for answer in &self.answers {
             ledger.note(&answer);
         }
         Ok(())

@@ -36,7 +36,7 @@ pub fn run(program: &Path, length: Duration, times: u64) -> anyhow::Result<Repor
         };
         let mut ledger = Ledger::default();
         let mut victim = start.start("host")?;
-        let full = Instant::now() + Duration::from_secs(60);
+        let full = Instant::now() + Duration::from_mins(1);
         while ledger.refused == 0 {
             ensure!(Instant::now() < full, "the disk does not become full");
             let numbers = ledger.more(500);

@@ -15,8 +15,6 @@
 //! sums differ. Before that it notes the epoch of its lease, in a commit that nothing but the lease protects: an epoch that
 //! goes down was written by a host that had lost it.
 
-#![expect(clippy::print_stdout, reason = "this is how it answers")]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
@@ -30,8 +28,8 @@ use tradewind_host::pipeline::{Clock, Ended};
 use tradewind_host::scheduler::{Config, Runs, Scheduler, job_of};
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_store::{
-    CommitError, Fence, Finish, How, Job, JobFilter, JobKind, JobState, Location, NewDelivery, NewJob, Read, Store,
-    Unit, Write, compress,
+    CommitError, Fence, Finish, How, Job, JobKind, JobState, Location, NewDelivery, NewJob, Read, Store, Unit, Write,
+    compress,
 };
 
 /// Shops that webhooks come from. Their partitions differ.
@@ -332,12 +330,7 @@ impl Counting {
     }
 }
 
-/// Whether a database is at rest: no job is left, whoever would run it.
-pub async fn is_drained(store: &Store) -> anyhow::Result<bool> {
-    Ok(store.list_jobs(&JobFilter::default(), i64::MIN, 1).await?.is_empty())
-}
-
-/// The folder of a SQLite store's file.
+/// The address of a SQLite store in this folder.
 pub(super) fn sqlite_url(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("faults.db").display())
 }

@@ -138,7 +138,7 @@ pub(crate) fn integer(number: &str) -> Option<i64> {
 }
 
 /// Whether every database reads this JSON number as the same double, and none refuses it: at most
-/// [`NUMBER_MANTISSA_BYTES_MAX`] bytes before an exponent between -59 and 99. Measured, not derived: from `e-84` on and
+/// `NUMBER_MANTISSA_BYTES_MAX` bytes before an exponent between -59 and 99. Measured, not derived: from `e-84` on and
 /// from 20 digits on SQLite rounds some numbers to the neighbour.
 pub fn is_plain_number(json: &str) -> bool {
     if !json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
