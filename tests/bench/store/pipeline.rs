@@ -30,7 +30,7 @@ pub(crate) async fn measure(places: &Places, effort: Effort, table: &Table) -> a
     table.section("Webhooks of 9 KB to records (job, body, record read, compared, written, job done: one commit)");
     let runtime = Arc::new(Runtime::new(RuntimeConfig::default(), ArtifactCache::in_folder(&artifacts_folder()?)?)?);
     for engine in ENGINES {
-        let (mut plain, mut tagged, mut both) = (Rates::default(), Rates::default(), Rates::default());
+        let (mut plain, mut tagged) = (Rates::default(), Rates::default());
         for _ in 0..effort.rounds {
             let count = effort.of(12_288);
             for (with_plugin, rates) in [(false, &mut plain), (true, &mut tagged)] {
@@ -40,25 +40,12 @@ pub(crate) async fn measure(places: &Places, effort: Effort, table: &Table) -> a
                 let pipeline = pipeline(&store, &runtime, with_plugin).await?;
                 rates.add(count, drain(&store, pipeline).await?);
             }
-            let (_place, store) = places.store(engine).await?;
-            let pipeline = pipeline(&store, &runtime, false).await?;
-            let started = Instant::now();
-            let ingested = together(&store, units(count), 64);
-            let (ingested, drained) = tokio::join!(ingested, async {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                drain(&store, pipeline).await
-            });
-            ingested?;
-            drained?;
-            both.add(count, started.elapsed());
         }
         let database = name(engine);
         table.row(&format!("{database}, no plugin"), &plain.shown().0, &plain.shown().1, "");
         let compared = format!("{:.2} × without", tagged.times(&plain));
         let what = format!("{database}, product-tagger on each, its `success` queued and run");
         table.row(&what, &tagged.shown().0, &tagged.shown().1, &compared);
-        let compared = format!("{:.2} × when they were there before", both.times(&plain));
-        table.row(&format!("{database}, no plugin, while they come in"), &both.shown().0, &both.shown().1, &compared);
     }
     Ok(())
 }
