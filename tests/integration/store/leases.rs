@@ -1,7 +1,9 @@
 //! Leases: one owner for each partition, and news of work from host to host.
 
+use std::sync::Arc;
+
 use tradewind_store::{Engine, Partition, Store};
-use tradewind_tests::stores::{Build as _, action, commit_together, on_both, other_shop, together, unit};
+use tradewind_tests::stores::{Build as _, action, commit_together, on_both, other_shop, product, together, unit};
 
 async fn partition(store: &Store, id: usize) -> Partition {
     store.partitions().await.unwrap().swap_remove(id)
@@ -84,26 +86,27 @@ async fn leases_are_renewed_while_units_are_committed() {
 }
 
 /// On a slow disk, units may wait for longer than a lease is long.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renewals_pass_by_the_units_that_wait() {
     on_both(async |place| {
-        let store = place.open().await;
+        let store = Arc::new(place.open().await);
         // One whose units go the way of the renewals.
         let shop = (0..40).map(other_shop).find(|shop| shop.partition() % 2 == 0).unwrap();
-        let waited = std::cell::Cell::new(0);
-        let commits = (0..5_000).map(|_| Box::pin(async { drop(store.commit(unit().of(&shop)).await) }) as Boxed<'_>);
-        let renewal = Box::pin(async {
-            store.renew_leases("a").await.unwrap();
-            waited.set(store.commits_waiting());
-        }) as Boxed<'_>;
-        together(commits.chain([renewal])).await;
-        assert!(waited.get() > 4_000, "{} units were behind", waited.get());
-        assert_eq!(store.commits_waiting(), 0);
+        let busy = Arc::clone(&store);
+        let commits = tokio::spawn(async move {
+            let one = |number: u32| busy.commit(unit().of(&shop).insert(&product(&number.to_string()), "{}"));
+            together((0..5_000).map(one)).await.into_iter().flatten().count()
+        });
+        while store.commits_waiting() < 4_000 {
+            tokio::task::yield_now().await;
+        }
+        store.renew_leases("a").await.unwrap();
+        let waiting = store.commits_waiting();
+        assert!(waiting > 0, "it waited for all of them");
+        assert_eq!(commits.await.unwrap(), 5_000);
     })
     .await;
 }
-
-type Boxed<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 #[tokio::test]
 async fn hosts_show_that_they_are_there() {
