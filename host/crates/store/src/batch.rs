@@ -1,4 +1,4 @@
-//! Which units ride together: as many as fit, in the order in which they came, as long as no two touch the same thing.
+//! Which units may ride together: as many as fit, as long as no two touch the same thing.
 //!
 //! A batch is written kind by kind: all jobs are finished, then all reads are checked, then all records are written. That
 //! gives the same as one unit after the other only if none depends on what an earlier one of the batch does. A unit that
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tradewind_model::RecordKey;
 
+use crate::turns::Ride;
 use crate::unit::{OnDuplicate, Unit};
 
 /// Units in one transaction. 256: beyond it the fsync is a small part of the time, and whoever came first waits longer.
@@ -32,11 +33,15 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Takes a unit in, unless it does not fit or depends on what is in the batch. The first always fits.
-    pub(crate) fn takes(&mut self, unit: &Unit) -> bool {
+    pub(crate) fn ride(&mut self, unit: &Unit) -> Ride {
         let bytes = unit.bytes();
-        let fits = self.units < BATCH_UNITS_MAX && self.bytes + bytes <= BATCH_BYTES_MAX;
-        if self.units > 0 && !(fits && self.is_free_of(unit)) {
-            return false;
+        if self.units > 0 {
+            if self.units == BATCH_UNITS_MAX || self.bytes + bytes > BATCH_BYTES_MAX {
+                return Ride::Full;
+            }
+            if !self.is_free_of(unit) {
+                return Ride::Depends;
+            }
         }
         self.units += 1;
         self.bytes += bytes;
@@ -45,7 +50,7 @@ impl Batch {
         self.finished.extend(unit.finish.as_ref().map(|finish| finish.job));
         self.enqueued.extend(unit.jobs.iter().filter_map(|job| Some((tenant(), job.id.clone()?))));
         self.cancelled.extend(unit.cancels.iter().map(|id| (tenant(), id.clone())));
-        true
+        Ride::Taken
     }
 
     fn is_free_of(&self, unit: &Unit) -> bool {

@@ -27,6 +27,7 @@ mod records;
 mod respell;
 mod search;
 mod store;
+mod turns;
 mod unit;
 
 pub use admission::{JSON_DEPTH_MAX, KEY_BYTES_MAX};
