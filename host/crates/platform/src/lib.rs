@@ -3,4 +3,5 @@
 //! Knows neither the store nor the sandbox; the pipeline joins the three. To add a platform, add a module with its
 //! signature, its headers, its models and mapper, and its client.
 
+pub mod mapping;
 pub mod shopify;

@@ -1,0 +1,91 @@
+//! From a platform's payload to changes of records: what every platform's mapper answers.
+
+use tradewind_model::Json;
+use tradewind_model::schema::Model;
+
+/// Says what a platform's webhooks mean. One implementation for each platform.
+pub trait Mapper: Send + Sync {
+    /// The changes that a webhook reports, in the order in which they are to be made.
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable>;
+}
+
+/// A webhook as a mapper reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The platform's name of the topic.
+    pub topic: &'a str,
+    /// When it happened, in milliseconds since 1970.
+    pub triggered_ms: Option<i64>,
+    /// The payload.
+    pub body: &'a Json,
+}
+
+/// One change that a platform reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A record is as follows.
+    Saved(Saved),
+    /// A record is no more.
+    Deleted {
+        /// The model's name.
+        model: String,
+        /// The record's id.
+        id: String,
+        /// When the platform deleted it, in microseconds since 1970.
+        deleted_us: Option<i64>,
+    },
+}
+
+/// A record as a platform reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The model's name.
+    pub model: String,
+    /// The record's id.
+    pub id: String,
+    /// The fields that came, a JSON object.
+    pub values: Json,
+    /// When the platform changed it, in microseconds since 1970: what is not newer than what is stored is stale.
+    pub updated_us: Option<i64>,
+    /// Records that belong to it and came with it. They are as old as their parent: with a stale one they are passed by.
+    pub children: Vec<Children>,
+}
+
+/// The records of one model that belong to a record, as they came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Children {
+    /// Their model's name.
+    pub model: String,
+    /// Their field that names the parent.
+    pub by: String,
+    /// Those that came whole.
+    pub records: Vec<Saved>,
+    /// Those that are there and did not come: the payload has no room for them.
+    pub absent: Vec<Absent>,
+}
+
+/// A record that a payload names and does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its id.
+    pub id: String,
+    /// When the platform changed it, in microseconds since 1970.
+    pub updated_us: Option<i64>,
+}
+
+/// A webhook that nobody can read. It is parked, because the platform would send the same again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unmappable {
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A platform's model with what is known of it beyond the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// Its schema, every field marked with its source.
+    pub model: Model,
+    /// The topics that report changes of it.
+    pub topics: &'static [&'static str],
+}

@@ -1,0 +1,312 @@
+//! From a webhook's body to records.
+//!
+//! Everything that came becomes a field, in the payload's own spelling: numbers keep their digits, so ids beyond 2^53 stay
+//! exact. Products come with their options, variants and images, which are records of their own.
+//!
+//! The platform's `updated_at` has whole seconds. Two changes within one are told apart by when each happened, which the
+//! headers say to the nanosecond: otherwise the echo of a plugin's fast answer would count as stale.
+
+use serde_json::value::RawValue;
+use tradewind_model::value::date_time_us;
+use tradewind_model::{Json, RecordKey};
+
+use super::models::{Nested, Of, TABLES, Table};
+use crate::mapping::{Absent, Children, Incoming, Mapper, Mirrored, Report, Saved, Unmappable};
+
+/// Reads the bodies of webhooks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shopify;
+
+impl Mapper for Shopify {
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable> {
+        let Some(table) = table_of(report.topic) else { return Ok(Vec::new()) };
+        let members = Members::of(report.body)?;
+        let id = members.id()?;
+        if report.topic.ends_with("/delete") {
+            let deleted_us = report.triggered_ms.map(|ms| ms.saturating_mul(1_000));
+            return Ok(vec![Incoming::Deleted { model: table.model.to_owned(), id, deleted_us }]);
+        }
+        let reader = Reader { triggered_us: report.triggered_ms.map(|ms| ms.saturating_mul(1_000)) };
+        Ok(vec![Incoming::Saved(reader.record(table, &members, id, None)?)])
+    }
+}
+
+/// The models that are mirrored, with their topics.
+pub fn models() -> Vec<Mirrored> {
+    TABLES.iter().map(|table| Mirrored { model: table.schema(), topics: table.topics }).collect()
+}
+
+/// The record that a webhook is about, for the order of its work: read from the topic and the body's `id` alone. None when
+/// no model mirrors the topic, or the body has no id.
+pub fn subject(topic: &str, body: &str) -> Option<RecordKey> {
+    #[derive(serde::Deserialize)]
+    struct Subject<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let table = table_of(topic)?;
+    let subject: Subject<'_> = serde_json::from_str(body).ok()?;
+    Some(RecordKey::new(table.model, id_text(subject.id.get())?))
+}
+
+/// The member of a payload that becomes a model's field.
+pub fn member_of(model: &str, field: &str) -> Option<&'static str> {
+    Table::of(model)?.member(field)
+}
+
+/// The field that a member of a payload becomes.
+pub fn field_of(model: &str, member: &str) -> Option<&'static str> {
+    Some(Table::of(model)?.field(member)?.0)
+}
+
+fn table_of(topic: &str) -> Option<&'static Table> {
+    TABLES.iter().copied().find(|table| table.topics.contains(&topic))
+}
+
+/// A payload's object.
+struct Members<'a> {
+    whole: &'a Json,
+    members: Vec<(String, Json)>,
+}
+
+impl<'a> Members<'a> {
+    fn of(whole: &'a Json) -> Result<Self, Unmappable> {
+        let members = whole.members().ok_or_else(|| unmappable("the body is not a JSON object".to_owned()))?;
+        Ok(Self { whole, members })
+    }
+
+    fn get(&self, name: &str) -> Option<&Json> {
+        self.members.iter().find(|(member, _)| member == name).map(|(_, value)| value)
+    }
+
+    fn id(&self) -> Result<String, Unmappable> {
+        let id = self.get("id").and_then(|id| id_text(id.as_str()));
+        id.ok_or_else(|| unmappable(format!("`id` is not a number or a text in {}", start_of(self.whole))))
+    }
+
+    fn time_us(&self, name: &str) -> Option<i64> {
+        date_time_us(&self.get(name)?.to::<String>().ok()?)
+    }
+}
+
+struct Reader {
+    triggered_us: Option<i64>,
+}
+
+impl Reader {
+    fn record(
+        &self,
+        table: &'static Table,
+        members: &Members<'_>,
+        id: String,
+        parent: Option<(&Nested, &str, Option<i64>)>,
+    ) -> Result<Saved, Unmappable> {
+        let mut values: Vec<(String, Json)> = Vec::with_capacity(members.members.len());
+        for (member, value) in &members.members {
+            let is_child = table.children.iter().any(|nested| nested.member == member);
+            let is_silent = value.is_null() && table.hidden.contains(&member.as_str());
+            if member == "id" || is_child || is_silent || table.ignored.contains(&member.as_str()) {
+                continue;
+            }
+            match table.field(member) {
+                Some((field, of)) => values.push((field.to_owned(), converted(of, value))),
+                None => values.push((camel_case(member), value.clone())),
+            }
+        }
+        let own_us = members.time_us("updated_at");
+        if let Some((nested, parent, _)) = parent
+            && !values.iter().any(|(field, _)| field == nested.by)
+        {
+            values.push((nested.by.to_owned(), Json::of(parent).map_err(|error| unmappable(error.to_string()))?));
+        }
+        // What has no time of its own is as old as what it came with.
+        let updated_us = match (own_us, parent) {
+            (Some(second), _) => Some(self.within_second(second)),
+            (None, Some((_, _, parent_us))) => parent_us,
+            (None, None) => self.triggered_us,
+        };
+        let mut children = Vec::new();
+        for nested in table.children {
+            children.extend(self.children(nested, members, &id, updated_us)?);
+        }
+        let values = Json::object(values.iter().map(|(name, value)| (name.as_str(), value)));
+        Ok(Saved { model: table.model.to_owned(), id, values, updated_us, children })
+    }
+
+    /// A time of whole seconds, with the part of the second in which it happened; at its end when that is not known to be
+    /// within it.
+    fn within_second(&self, second_us: i64) -> i64 {
+        if second_us % 1_000_000 != 0 {
+            return second_us;
+        }
+        let part = self.triggered_us.map_or(0, |triggered_us| (triggered_us - second_us).clamp(0, 999_999));
+        second_us + part
+    }
+
+    fn children(
+        &self,
+        nested: &'static Nested,
+        members: &Members<'_>,
+        parent: &str,
+        parent_us: Option<i64>,
+    ) -> Result<Option<Children>, Unmappable> {
+        let Some(list) = members.get(nested.member).filter(|list| !list.is_null()) else { return Ok(None) };
+        let table = Table::of(nested.model).ok_or_else(|| unmappable(format!("no table of `{}`", nested.model)))?;
+        let mut records = Vec::new();
+        for item in items(list, nested.member)? {
+            let item_members = Members::of(&item)?;
+            let id = item_members.id()?;
+            records.push(self.record(table, &item_members, id, Some((nested, parent, parent_us)))?);
+        }
+        let mut absent = Vec::new();
+        if let Some(rest) = nested.rest.and_then(|rest| members.get(rest)).filter(|rest| !rest.is_null()) {
+            for item in items(rest, nested.member)? {
+                let item = Members::of(&item)?;
+                let gid = item.get("admin_graphql_api_id").and_then(|gid| gid.to::<String>().ok());
+                let Some(id) = gid.as_deref().and_then(|gid| gid.rsplit('/').next()).map(str::to_owned) else {
+                    continue;
+                };
+                if !records.iter().any(|record| record.id == id) {
+                    absent.push(Absent { id, updated_us: item.time_us("updated_at") });
+                }
+            }
+        }
+        Ok(Some(Children { model: nested.model.to_owned(), by: nested.by.to_owned(), records, absent }))
+    }
+}
+
+fn items(list: &Json, member: &str) -> Result<Vec<Json>, Unmappable> {
+    let raw: Vec<&RawValue> = list.to().map_err(|_| unmappable(format!("`{member}` is not a list")))?;
+    raw.into_iter().map(|item| Json::parse(item.get()).map_err(|error| unmappable(error.to_string()))).collect()
+}
+
+/// A value as its field holds it. What does not fit is left as it came: the field's type says so when it is stored.
+fn converted(of: Of, value: &Json) -> Json {
+    let text = |text: &str| Json::of(text).ok();
+    let converted = match of {
+        Of::Id(_) => {
+            let inner = value.member("id");
+            id_text(inner.as_ref().unwrap_or(value).as_str()).and_then(|id| text(&id))
+        }
+        Of::Words => value.to::<String>().ok().and_then(|words| {
+            let words: Vec<_> = words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+            Json::of(&words).ok()
+        }),
+        Of::Text | Of::Integer | Of::Number | Of::Boolean | Of::Time | Of::Json => None,
+    };
+    converted.unwrap_or_else(|| value.clone())
+}
+
+/// An id as text: digits, or what a string says.
+fn id_text(json: &str) -> Option<String> {
+    if !json.is_empty() && json.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(json.to_owned());
+    }
+    serde_json::from_str::<String>(json).ok().filter(|id| !id.is_empty())
+}
+
+fn camel_case(member: &str) -> String {
+    let mut name = String::with_capacity(member.len());
+    let mut up = false;
+    for c in member.chars() {
+        if c == '_' && !name.is_empty() {
+            up = true;
+        } else if std::mem::take(&mut up) {
+            name.extend(c.to_uppercase());
+        } else {
+            name.push(c);
+        }
+    }
+    name
+}
+
+fn start_of(json: &Json) -> String {
+    json.as_str().chars().take(60).collect()
+}
+
+fn unmappable(reason: String) -> Unmappable {
+    Unmappable { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRODUCT: &str = r#"{"id":9007199254740993,"title":"Hat","body_html":"<p>A hat<\/p>","tags":"summer, straw",
+        "created_at":null,"updated_at":"2026-05-01T10:00:00Z","published_at":null,"brand_new":{"a":1.10},
+        "image":{"id":77,"src":"a.png"},"images":[{"id":77,"src":"a.png","variant_ids":[8007199254740993]}],
+        "options":[{"id":5,"product_id":9007199254740993,"name":"Size","position":1,"values":["S","M"]}],
+        "variants":[{"id":8007199254740993,"price":"19.90","updated_at":"2026-04-30T10:00:00Z","image_id":null}],
+        "variant_gids":[{"admin_graphql_api_id":"gid:\/\/shopify\/ProductVariant\/8007199254740993","updated_at":"2026-04-30T10:00:00Z"},
+                        {"admin_graphql_api_id":"gid:\/\/shopify\/ProductVariant\/8007199254740994","updated_at":"2026-04-30T11:00:00Z"}]}"#;
+
+    fn mapped(topic: &str, body: &str, triggered_ms: Option<i64>) -> Result<Vec<Incoming>, Unmappable> {
+        Shopify.map(&Report { topic, triggered_ms, body: &Json::parse(body).unwrap() })
+    }
+
+    fn saved(body: &str, triggered_ms: Option<i64>) -> Saved {
+        match mapped("products/update", body, triggered_ms).unwrap().remove(0) {
+            Incoming::Saved(saved) => saved,
+            Incoming::Deleted { .. } => panic!("deleted"),
+        }
+    }
+
+    #[test]
+    fn a_product_becomes_a_record_and_its_children() {
+        let product = saved(PRODUCT, None);
+        assert_eq!((product.model.as_str(), product.id.as_str()), ("shopify/product", "9007199254740993"));
+        assert_eq!(
+            product.values.as_str(),
+            r#"{"title":"Hat","body":"<p>A hat<\/p>","tags":["summer","straw"],"shopifyUpdatedAt":"2026-05-01T10:00:00Z","publishedAt":null,"brandNew":{"a":1.10},"image":"77"}"#
+        );
+        let [options, variants, images] = &product.children[..] else { panic!("{:?}", product.children) };
+        assert_eq!(options.records[0].updated_us, product.updated_us);
+        assert_eq!(
+            variants.records[0].values.as_str(),
+            r#"{"price":"19.90","shopifyUpdatedAt":"2026-04-30T10:00:00Z","image":null,"product":"9007199254740993"}"#
+        );
+        assert_eq!(variants.absent.iter().map(|absent| absent.id.as_str()).collect::<Vec<_>>(), ["8007199254740994"]);
+        assert_eq!(images.records[0].values.member("variantIds").unwrap().as_str(), "[8007199254740993]");
+    }
+
+    #[test]
+    fn changes_within_a_second_have_an_order() {
+        let second = 1_777_629_600_000;
+        let at = |triggered_ms| saved(PRODUCT, triggered_ms).updated_us.unwrap() - second * 1_000;
+        assert_eq!(at(None), 0);
+        assert_eq!(at(Some(second + 250)), 250_000);
+        assert_eq!(at(Some(second + 900)), 900_000);
+        // A clock that is behind, and a delivery long after.
+        assert_eq!(at(Some(second - 5)), 0);
+        assert_eq!(at(Some(second + 60_000)), 999_999);
+    }
+
+    #[test]
+    fn lists_that_did_not_come_say_nothing() {
+        assert_eq!(saved(r#"{"id":1,"title":"Hat"}"#, None).children, []);
+        assert!(saved(r#"{"id":1,"variants":[]}"#, None).children[0].records.is_empty());
+    }
+
+    #[test]
+    fn a_deletion_is_as_old_as_it_happened() {
+        let expected =
+            Incoming::Deleted { model: "shopify/product".to_owned(), id: "7".to_owned(), deleted_us: Some(5_000) };
+        assert_eq!(mapped("products/delete", r#"{"id":7}"#, Some(5)), Ok(vec![expected]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let reason = |body| mapped("products/update", body, None).unwrap_err().reason;
+        assert_eq!(reason("[]"), "the body is not a JSON object");
+        assert_eq!(reason(r#"{"title":"Hat"}"#), r#"`id` is not a number or a text in {"title":"Hat"}"#);
+        assert_eq!(reason(r#"{"id":1,"variants":7}"#), "`variants` is not a list");
+        assert_eq!(mapped("orders/create", r#"{"id":1}"#, None), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_subject_is_found_without_reading_the_rest() {
+        assert_eq!(subject("products/update", PRODUCT).unwrap().to_string(), "shopify/product 9007199254740993");
+        assert_eq!(subject("orders/create", PRODUCT), None);
+        assert_eq!(subject("products/update", "{}"), None);
+    }
+}
