@@ -7,6 +7,9 @@ use tradewind_model::schema::Model;
 pub trait Mapper: Send + Sync {
     /// The changes that a webhook reports, in the order in which they are to be made.
     fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable>;
+
+    /// The records of one of a record's lists. Read only when the list is not the one that was read last.
+    fn family(&self, report: &Report<'_>, parent: &Saved, children: &Children) -> Result<Family, Unmappable>;
 }
 
 /// A webhook as a mapper reads it.
@@ -56,8 +59,21 @@ pub struct Saved {
 pub struct Children {
     /// Their model's name.
     pub model: String,
+    /// The parent's field that has them.
+    pub field: String,
     /// Their field that names the parent.
     pub by: String,
+    /// A digest of all that came of them: equal ones are the same records.
+    pub digest: String,
+    /// Their list, as it came.
+    pub list: Json,
+    /// The list of those that had no room, as it came.
+    pub rest: Option<Json>,
+}
+
+/// The records of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Family {
     /// Those that came whole.
     pub records: Vec<Saved>,
     /// Those that are there and did not come: the payload has no room for them.

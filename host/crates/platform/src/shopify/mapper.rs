@@ -6,12 +6,17 @@
 //! The platform's `updated_at` has whole seconds. Two changes within one are told apart by when each happened, which the
 //! headers say to the nanosecond: otherwise the echo of a plugin's fast answer would count as stale.
 
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use ring::digest;
 use serde_json::value::RawValue;
 use tradewind_model::value::date_time_us;
 use tradewind_model::{Json, RecordKey};
 
 use super::models::{Nested, Of, TABLES, Table};
-use crate::mapping::{Absent, Children, Incoming, Mapper, Mirrored, Report, Saved, Unmappable};
+use crate::mapping::{Absent, Children, Family, Incoming, Mapper, Mirrored, Report, Saved, Unmappable};
 
 /// Reads the bodies of webhooks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +31,11 @@ impl Mapper for Shopify {
             let deleted_us = report.triggered_ms.map(|ms| ms.saturating_mul(1_000));
             return Ok(vec![Incoming::Deleted { model: table.model.to_owned(), id, deleted_us }]);
         }
-        let reader = Reader { triggered_us: report.triggered_ms.map(|ms| ms.saturating_mul(1_000)) };
-        Ok(vec![Incoming::Saved(reader.record(table, &members, id, None)?)])
+        Ok(vec![Incoming::Saved(Reader::of(report).record(table, &members, id, None)?)])
+    }
+
+    fn family(&self, report: &Report<'_>, parent: &Saved, children: &Children) -> Result<Family, Unmappable> {
+        Reader::of(report).family(parent, children)
     }
 }
 
@@ -47,16 +55,6 @@ pub fn subject(topic: &str, body: &str) -> Option<RecordKey> {
     let table = table_of(topic)?;
     let subject: Subject<'_> = serde_json::from_str(body).ok()?;
     Some(RecordKey::new(table.model, id_text(subject.id.get())?))
-}
-
-/// The member of a payload that becomes a model's field.
-pub fn member_of(model: &str, field: &str) -> Option<&'static str> {
-    Table::of(model)?.member(field)
-}
-
-/// The field that a member of a payload becomes.
-pub fn field_of(model: &str, member: &str) -> Option<&'static str> {
-    Some(Table::of(model)?.field(member)?.0)
 }
 
 fn table_of(topic: &str) -> Option<&'static Table> {
@@ -94,12 +92,16 @@ struct Reader {
 }
 
 impl Reader {
+    fn of(report: &Report<'_>) -> Self {
+        Self { triggered_us: report.triggered_ms.map(|ms| ms.saturating_mul(1_000)) }
+    }
+
     fn record(
         &self,
         table: &'static Table,
         members: &Members<'_>,
         id: String,
-        parent: Option<(&Nested, &str, Option<i64>)>,
+        parent: Option<(&Saved, &Children)>,
     ) -> Result<Saved, Unmappable> {
         let mut values: Vec<(String, Json)> = Vec::with_capacity(members.members.len());
         for (member, value) in &members.members {
@@ -114,21 +116,18 @@ impl Reader {
             }
         }
         let own_us = members.time_us("updated_at");
-        if let Some((nested, parent, _)) = parent
-            && !values.iter().any(|(field, _)| field == nested.by)
+        if let Some((parent, children)) = parent
+            && !values.iter().any(|(field, _)| *field == children.by)
         {
-            values.push((nested.by.to_owned(), Json::of(parent).map_err(|error| unmappable(error.to_string()))?));
+            values.push((children.by.clone(), Json::of(&parent.id).map_err(|error| unmappable(error.to_string()))?));
         }
         // What has no time of its own is as old as what it came with.
         let updated_us = match (own_us, parent) {
             (Some(second), _) => Some(self.within_second(second)),
-            (None, Some((_, _, parent_us))) => parent_us,
+            (None, Some((parent, _))) => parent.updated_us,
             (None, None) => self.triggered_us,
         };
-        let mut children = Vec::new();
-        for nested in table.children {
-            children.extend(self.children(nested, members, &id, updated_us)?);
-        }
+        let children = table.children.iter().filter_map(|nested| children(nested, members)).collect();
         let values = Json::object(values.iter().map(|(name, value)| (name.as_str(), value)));
         Ok(Saved { model: table.model.to_owned(), id, values, updated_us, children })
     }
@@ -143,36 +142,45 @@ impl Reader {
         second_us + part
     }
 
-    fn children(
-        &self,
-        nested: &'static Nested,
-        members: &Members<'_>,
-        parent: &str,
-        parent_us: Option<i64>,
-    ) -> Result<Option<Children>, Unmappable> {
-        let Some(list) = members.get(nested.member).filter(|list| !list.is_null()) else { return Ok(None) };
-        let table = Table::of(nested.model).ok_or_else(|| unmappable(format!("no table of `{}`", nested.model)))?;
-        let mut records = Vec::new();
-        for item in items(list, nested.member)? {
-            let item_members = Members::of(&item)?;
-            let id = item_members.id()?;
-            records.push(self.record(table, &item_members, id, Some((nested, parent, parent_us)))?);
+    fn family(&self, parent: &Saved, children: &Children) -> Result<Family, Unmappable> {
+        let Some(table) = Table::of(&children.model) else { return Ok(Family::default()) };
+        let mut family = Family::default();
+        for item in items(&children.list, &children.field)? {
+            let members = Members::of(&item)?;
+            let id = members.id()?;
+            family.records.push(self.record(table, &members, id, Some((parent, children)))?);
         }
-        let mut absent = Vec::new();
-        if let Some(rest) = nested.rest.and_then(|rest| members.get(rest)).filter(|rest| !rest.is_null()) {
-            for item in items(rest, nested.member)? {
-                let item = Members::of(&item)?;
-                let gid = item.get("admin_graphql_api_id").and_then(|gid| gid.to::<String>().ok());
-                let Some(id) = gid.as_deref().and_then(|gid| gid.rsplit('/').next()).map(str::to_owned) else {
-                    continue;
-                };
-                if !records.iter().any(|record| record.id == id) {
-                    absent.push(Absent { id, updated_us: item.time_us("updated_at") });
-                }
+        let Some(rest) = &children.rest else { return Ok(family) };
+        let whole: HashSet<String> = family.records.iter().map(|record| record.id.clone()).collect();
+        for item in items(rest, &children.field)? {
+            let members = Members::of(&item)?;
+            let gid = members.get("admin_graphql_api_id").and_then(|gid| gid.to::<String>().ok());
+            let Some(id) = gid.as_deref().and_then(|gid| gid.rsplit('/').next()) else { continue };
+            if !whole.contains(id) {
+                let updated_us = members.time_us("updated_at").map(|second| self.within_second(second));
+                family.absent.push(Absent { id: id.to_owned(), updated_us });
             }
         }
-        Ok(Some(Children { model: nested.model.to_owned(), by: nested.by.to_owned(), records, absent }))
+        Ok(family)
     }
+}
+
+/// What came of one of a record's lists; none when the list did not come, which says nothing of it.
+fn children(nested: &'static Nested, members: &Members<'_>) -> Option<Children> {
+    let list = members.get(nested.member).filter(|list| !list.is_null())?;
+    let rest = nested.rest.and_then(|rest| members.get(rest)).filter(|rest| !rest.is_null());
+    let mut digest = digest::Context::new(&digest::SHA256);
+    digest.update(list.as_str().as_bytes());
+    digest.update(rest.map_or("", Json::as_str).as_bytes());
+    Some(Children {
+        model: nested.model.to_owned(),
+        field: nested.member.to_owned(),
+        by: nested.by.to_owned(),
+        // Half of it tells as many lists apart as anybody will ever send.
+        digest: BASE64.encode(&digest.finish().as_ref()[..16]),
+        list: list.clone(),
+        rest: rest.cloned(),
+    })
 }
 
 fn items(list: &Json, member: &str) -> Result<Vec<Json>, Unmappable> {
@@ -195,6 +203,14 @@ fn converted(of: Of, value: &Json) -> Json {
         Of::Text | Of::Integer | Of::Number | Of::Boolean | Of::Time | Of::Json => None,
     };
     converted.unwrap_or_else(|| value.clone())
+}
+
+/// A payload member's value as the field of the model holds it.
+pub(super) fn as_field(model: &str, member: &str, value: &Json) -> Json {
+    match Table::of(model).and_then(|table| table.field(member)) {
+        Some((_, of)) => converted(of, value),
+        None => value.clone(),
+    }
 }
 
 /// An id as text: digits, or what a string says.
@@ -244,6 +260,13 @@ mod tests {
         Shopify.map(&Report { topic, triggered_ms, body: &Json::parse(body).unwrap() })
     }
 
+    fn families(body: &str) -> Vec<Family> {
+        let body = Json::parse(body).unwrap();
+        let report = Report { topic: "products/update", triggered_ms: None, body: &body };
+        let Incoming::Saved(parent) = Shopify.map(&report).unwrap().remove(0) else { panic!("deleted") };
+        parent.children.iter().map(|children| Shopify.family(&report, &parent, children).unwrap()).collect()
+    }
+
     fn saved(body: &str, triggered_ms: Option<i64>) -> Saved {
         match mapped("products/update", body, triggered_ms).unwrap().remove(0) {
             Incoming::Saved(saved) => saved,
@@ -259,7 +282,8 @@ mod tests {
             product.values.as_str(),
             r#"{"title":"Hat","body":"<p>A hat<\/p>","tags":["summer","straw"],"shopifyUpdatedAt":"2026-05-01T10:00:00Z","publishedAt":null,"brandNew":{"a":1.10},"image":"77"}"#
         );
-        let [options, variants, images] = &product.children[..] else { panic!("{:?}", product.children) };
+        let families = families(PRODUCT);
+        let [options, variants, images] = &families[..] else { panic!("{families:?}") };
         assert_eq!(options.records[0].updated_us, product.updated_us);
         assert_eq!(
             variants.records[0].values.as_str(),
@@ -284,7 +308,7 @@ mod tests {
     #[test]
     fn lists_that_did_not_come_say_nothing() {
         assert_eq!(saved(r#"{"id":1,"title":"Hat"}"#, None).children, []);
-        assert!(saved(r#"{"id":1,"variants":[]}"#, None).children[0].records.is_empty());
+        assert_eq!(families(r#"{"id":1,"variants":[]}"#), [Family::default()]);
     }
 
     #[test]
@@ -299,8 +323,21 @@ mod tests {
         let reason = |body| mapped("products/update", body, None).unwrap_err().reason;
         assert_eq!(reason("[]"), "the body is not a JSON object");
         assert_eq!(reason(r#"{"title":"Hat"}"#), r#"`id` is not a number or a text in {"title":"Hat"}"#);
-        assert_eq!(reason(r#"{"id":1,"variants":7}"#), "`variants` is not a list");
+        let body = Json::parse(r#"{"id":1,"variants":7}"#).unwrap();
+        let report = Report { topic: "products/update", triggered_ms: None, body: &body };
+        let parent = saved(body.as_str(), None);
+        let refused = Shopify.family(&report, &parent, &parent.children[0]).unwrap_err();
+        assert_eq!(refused.reason, "`variants` is not a list");
         assert_eq!(mapped("orders/create", r#"{"id":1}"#, None), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_list_is_told_from_another_without_reading_it() {
+        let digest = |body: &str| saved(body, None).children[0].digest.clone();
+        let one = digest(r#"{"id":1,"variants":[{"id":2}]}"#);
+        assert_eq!(one, digest(r#"{"id":1,"title":"Hat","variants":[{"id":2}]}"#));
+        assert_ne!(one, digest(r#"{"id":1,"variants":[{"id":3}]}"#));
+        assert_ne!(one, digest(r#"{"id":1,"variants":[{"id":2}],"variant_gids":[]}"#));
     }
 
     #[test]

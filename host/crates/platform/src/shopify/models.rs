@@ -87,11 +87,6 @@ impl Table {
         self.columns.iter().find(|column| column.member == member).map(|column| (column.field, column.of))
     }
 
-    /// The member that becomes a field.
-    pub(crate) fn member(&self, field: &str) -> Option<&'static str> {
-        self.columns.iter().find(|column| column.field == field).map(|column| column.member)
-    }
-
     /// The schema: every field is the platform's.
     pub(crate) fn schema(&self) -> Model {
         let field = |name: &str, of| Field { source: Some(Source::Shopify), ..Field::new(name, of) };
