@@ -4,7 +4,7 @@
 -- The source of `seq` and `version` numbers.
 CREATE SEQUENCE sequence;
 
--- Who works on which shops. A commit on a job's behalf checks `epoch`: a host that lost its lease cannot write.
+-- Who runs the jobs of which partition. A commit on a job's behalf checks `epoch`: a host that lost its lease cannot write.
 CREATE TABLE partitions (
     id bigint PRIMARY KEY,
     owner text COLLATE "C",
@@ -61,7 +61,8 @@ EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
     NULL;
 END $$;
 
--- Work to do. A finished job is deleted in the commit that it made.
+-- Work to do. A finished job is deleted in the commit that it made. `part` is the partition of its queue, and of its shop
+-- when it has none: a queue's jobs are counted in one place, a record's are kept in order in one place, so none has both.
 CREATE TABLE jobs (
     seq bigint PRIMARY KEY,
     app text COLLATE "C" NOT NULL,
@@ -86,7 +87,8 @@ CREATE TABLE jobs (
     created_ms bigint NOT NULL,
     parked_ms bigint,
     CHECK ((state = 2) = (reason IS NOT NULL)),
-    CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1))
+    CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1)),
+    CHECK (lane IS NULL OR queue IS NULL)
 );
 CREATE INDEX jobs_queued ON jobs (part, app, shop, rank, seq) WHERE state = 0;
 CREATE INDEX jobs_delayed ON jobs (part, run_at_ms, seq) WHERE state = 1;

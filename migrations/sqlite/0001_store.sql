@@ -5,7 +5,7 @@
 CREATE TABLE sequence (next INTEGER NOT NULL) STRICT;
 INSERT INTO sequence VALUES (1);
 
--- Who works on which shops. A commit on a job's behalf checks `epoch`: a host that lost its lease cannot write.
+-- Who runs the jobs of which partition. A commit on a job's behalf checks `epoch`: a host that lost its lease cannot write.
 CREATE TABLE partitions (
     id INTEGER PRIMARY KEY,
     owner TEXT,
@@ -55,7 +55,8 @@ CREATE TABLE records (
     PRIMARY KEY (app, shop, model, id)
 ) STRICT;
 
--- Work to do. A finished job is deleted in the commit that it made.
+-- Work to do. A finished job is deleted in the commit that it made. `part` is the partition of its queue, and of its shop
+-- when it has none: a queue's jobs are counted in one place, a record's are kept in order in one place, so none has both.
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
     app TEXT NOT NULL,
@@ -80,7 +81,8 @@ CREATE TABLE jobs (
     created_ms INTEGER NOT NULL,
     parked_ms INTEGER,
     CHECK ((state = 2) = (reason IS NOT NULL)),
-    CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1))
+    CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1)),
+    CHECK (lane IS NULL OR queue IS NULL)
 ) STRICT;
 CREATE INDEX jobs_queued ON jobs (part, app, shop, rank, seq) WHERE state = 0;
 CREATE INDEX jobs_delayed ON jobs (part, run_at_ms, seq) WHERE state = 1;

@@ -242,9 +242,9 @@ impl TestHost {
     /// Makes one attempt at a job, under the lease that is held now.
     pub async fn run(&self, job: &Job) -> Ended {
         let partitions = self.store.partitions().await.unwrap_or_else(|error| panic!("{error}"));
-        let of_shop = |partition: &&Partition| partition.id == job.shop.partition();
-        let epoch = partitions.iter().find(of_shop).map(|partition| partition.epoch);
-        self.pipeline.run(job, Fence { part: job.shop.partition(), epoch: epoch.unwrap_or_default() }).await
+        let of_job = |partition: &&Partition| partition.id == job.partition();
+        let epoch = partitions.iter().find(of_job).map(|partition| partition.epoch);
+        self.pipeline.run(job, Fence { part: job.partition(), epoch: epoch.unwrap_or_default() }).await
     }
 
     /// Moves the clock.

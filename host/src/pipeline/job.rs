@@ -200,11 +200,12 @@ impl Context {
 pub(crate) const DONE: &str = "done";
 
 /// The lane of a job that runs an action on a record: jobs of one action on one record run in the order in which they were
-/// enqueued, unless the options ask for another order. Not the lane of the record's deliveries, which would have to wait
-/// for the retries of a plugin's job.
+/// enqueued, unless the options ask for another order: a priority, a time, or a queue, which runs its jobs as its bound
+/// allows. Not the lane of the record's deliveries, which would have to wait for the retries of a plugin's job.
 fn lane_of_action(action: &str, params: &Json, options: &JobOptions) -> Answer<Option<String>> {
     let is_on_record = action.contains('.') && params.member("id").is_some();
-    if !is_on_record || options.priority != Priority::Default || options.start_at_ms.is_some() {
+    let has_order = options.priority != Priority::Default || options.start_at_ms.is_some() || options.queue.is_some();
+    if !is_on_record || has_order {
         return Ok(None);
     }
     Ok(id_of(params)?.map(|id| format!("{action} {id}")))

@@ -78,9 +78,16 @@ pub enum Ended {
         run_at_ms: i64,
         /// Attempts used so far.
         attempts: u32,
+        /// Jobs that it had made in commits of their own, with their numbers.
+        made: Vec<(i64, NewJob)>,
     },
     /// It waits for a person.
-    Parked(String),
+    Parked {
+        /// Why.
+        reason: String,
+        /// Jobs that it had made in commits of their own, with their numbers.
+        made: Vec<(i64, NewJob)>,
+    },
     /// It was somebody else's, or taken back: nothing was written.
     Gone,
     /// The lease is lost: nothing was written.
@@ -172,23 +179,18 @@ impl Pipeline {
         if says && outcome != WAITS {
             unit.log.push(log_entry(job, outcome, detail));
         }
-        let ended = match &how {
-            How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms: *run_at_ms, attempts: *attempts },
-            How::Park { reason, .. } => Ended::Parked(reason.clone()),
-            How::Done | How::Checkpoint { .. } => Ended::Done(Vec::new()),
-        };
         unit.fence = Some(fence.clone());
         unit.finish = Some(Finish { job: job.seq, how: how.clone() });
         let (jobs, before) = (unit.jobs.clone(), past.log.len());
         let all = unit.log.clone();
         match self.host.store.commit(unit).await {
-            Ok(Committed { jobs: seqs, .. }) if matches!(ended, Ended::Done(_)) => {
+            Ok(Committed { jobs: seqs, .. }) => {
                 let made = jobs.into_iter().zip(seqs).filter_map(|(job, seq)| Some((seq?, job)));
-                Ok(Ended::Done(std::mem::take(&mut past.made).into_iter().chain(made).collect()))
+                Ok(ended(&how, std::mem::take(&mut past.made).into_iter().chain(made).collect()))
             }
-            Ok(_) => Ok(ended),
             Err(CommitError::Refused { reason }) if !matches!(how, How::Done) => {
-                self.end_plainly(job, fence, how, all, &reason).await.map(|()| ended)
+                self.end_plainly(job, fence, how.clone(), all, &reason).await?;
+                Ok(ended(&how, std::mem::take(&mut past.made)))
             }
             Err(error) => {
                 past.log.extend(all.into_iter().skip(before).take(ran));
@@ -407,6 +409,15 @@ fn with_error(how: How, other: impl FnOnce(Json) -> Json) -> How {
         How::Again { run_at_ms, attempts, error } => How::Again { run_at_ms, attempts, error: error.map(other) },
         How::Park { attempts, reason, error } => How::Park { attempts, reason, error: error.map(other) },
         how @ (How::Done | How::Checkpoint { .. }) => how,
+    }
+}
+
+/// An end that is committed.
+fn ended(how: &How, made: Vec<(i64, NewJob)>) -> Ended {
+    match how {
+        How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms: *run_at_ms, attempts: *attempts, made },
+        How::Park { reason, .. } => Ended::Parked { reason: reason.clone(), made },
+        How::Done | How::Checkpoint { .. } => Ended::Done(made),
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn head_of(job: Job, was_read: bool) -> Head<Tag> {
     Head {
         seq: job.seq,
         shop: job.shop.clone(),
+        part: job.partition(),
         lane: job.lane.as_deref().map(Lane::new),
         queue,
         rank: Priority::of_rank(job.rank),
@@ -77,10 +78,12 @@ pub(crate) async fn attempt<R: Runs>(store: &Store, runs: &R, tag: Tag, fence: F
     if tag.stale {
         job = match store.job(job.seq).await {
             Ok(None) => return Ended::Gone,
-            Ok(Some(read)) if read.state == JobState::Parked => return Ended::Parked(read.reason.unwrap_or_default()),
+            Ok(Some(read)) if read.state == JobState::Parked => {
+                return Ended::Parked { reason: read.reason.unwrap_or_default(), made: Vec::new() };
+            }
             // Its end was committed after all, and is to run again.
             Ok(Some(read)) if read.run_at_ms > now_ms => {
-                return Ended::Again { run_at_ms: read.run_at_ms, attempts: read.attempts };
+                return Ended::Again { run_at_ms: read.run_at_ms, attempts: read.attempts, made: Vec::new() };
             }
             Ok(Some(read)) => Arc::new(read),
             Err(error) => return Ended::Unknown(described(&error)),
@@ -103,7 +106,7 @@ async fn park(store: &Store, job: &Job, fence: Fence, panics: u32, now_ms: i64) 
     unit.fence = Some(fence);
     unit.finish = Some(Finish { job: job.seq, how });
     match store.commit(unit).await {
-        Ok(_) => Ended::Parked(HOST_PANIC.to_owned()),
+        Ok(_) => Ended::Parked { reason: HOST_PANIC.to_owned(), made: Vec::new() },
         Err(CommitError::Fenced { .. }) => Ended::Fenced,
         Err(CommitError::JobGone { .. }) => Ended::Gone,
         Err(error) => Ended::Unknown(error.to_string()),

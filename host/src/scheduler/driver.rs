@@ -179,6 +179,7 @@ impl<R: Runs> Driver<R> {
         }
         wake_at = wake_at.min(self.next_poll).min(self.wake_delayed(now, now_ms));
         if self.stopping.is_none() {
+            self.take_in_missed();
             if now >= self.no_start_before {
                 self.start(now, now_ms);
             } else {
@@ -202,25 +203,13 @@ impl<R: Runs> Driver<R> {
     fn told(&mut self, message: Message) {
         match message {
             Message::Offer(shop, jobs) => self.take_in(&shop, jobs),
-            Message::Look(shop) => match self.owned.get(&shop.partition()).map(|owned| &owned.state) {
-                Some(State::Active) => {
-                    self.schedule.rescan(&shop, 0);
-                    self.look_at(shop.partition(), Depth::Idle);
-                }
-                Some(_) => self.take_in(&shop, Vec::new()),
-                None => {
-                    self.announcements.wanted.insert(shop.partition());
-                }
-            },
+            Message::Look(part, shop) => self.read_anew(part, &shop, 0),
             Message::Announced(Some(LEASES_CHANGED)) => self.beat_soon(),
             Message::Announced(Some(code)) if code < LEASES_CHANGED => self.look_at(changed(code), Depth::Full),
             Message::Announced(Some(part)) if self.owned.contains_key(&part) => self.look_at(part, Depth::Recent),
             Message::Announced(Some(_)) | Message::Wake => {}
             Message::Announced(None) => self.look_at_all(Depth::Recent),
             Message::Stop(deadline, answer) => self.stop(Instant::now() + deadline, answer),
-        }
-        if self.shared.missed.swap(false, Ordering::Acquire) {
-            self.look_at_all(Depth::Recent);
         }
     }
 

@@ -92,9 +92,11 @@ impl<R: Runs> Driver<R> {
         };
         for shop in looked.shops {
             match depth {
-                Depth::Idle if self.schedule.has_work(&shop) => {}
-                Depth::Recent if self.schedule.has_work(&shop) => self.schedule.rescan(&shop, recent),
-                _ => self.schedule.rescan(&shop, 0),
+                Depth::Idle if self.schedule.has_work(looked.part, &shop) => {}
+                Depth::Recent if self.schedule.has_work(looked.part, &shop) => {
+                    self.schedule.rescan(looked.part, &shop, recent);
+                }
+                _ => self.schedule.rescan(looked.part, &shop, 0),
             }
         }
     }
@@ -137,30 +139,20 @@ impl<R: Runs> Driver<R> {
         }
         if matches!(owned.state, State::Active) {
             for Woken { shop, rank, seq } in woken {
-                self.schedule.more(&shop, rank, seq);
+                self.schedule.more(part, &shop, rank, seq);
             }
         }
     }
 
     /// Jobs of a shop that this process has just committed.
     pub(super) fn take_in(&mut self, shop: &Shop, jobs: Vec<(i64, NewJob)>) {
-        let part = shop.partition();
-        match self.owned.get_mut(&part).map(|owned| &mut owned.state) {
-            Some(State::Active) => {}
-            // Whoever looks through the partition may have begun before they were committed.
-            Some(State::Taking(late)) => {
-                late.insert(shop.clone());
-                return;
-            }
-            // Whoever gets it next looks through it.
-            Some(State::HandingOver(_) | State::Releasing) => return,
-            None => {
-                self.announcements.wanted.insert(part);
-                return;
-            }
-        }
+        self.take_in_missed();
         let now_ms = self.now_ms();
         for (seq, new) in jobs {
+            let part = new.partition(shop);
+            if !self.receives(part, shop) {
+                continue;
+            }
             self.highest = self.highest.max(seq);
             if self.remembered.has(seq) {
                 // It was read between its commit and now, and has ended already.
@@ -173,7 +165,7 @@ impl<R: Runs> Driver<R> {
                     continue;
                 }
                 // Its time came between the commit's clock and now: it is delayed, or it is queued.
-                self.schedule.more(shop, head_of(committed(shop, seq, new, now_ms), false).rank, seq);
+                self.schedule.more(part, shop, head_of(committed(shop, seq, new, now_ms), false).rank, seq);
                 continue;
             }
             let offered = self.schedule.offer_fresh(head_of(committed(shop, seq, new, now_ms), false));
@@ -181,6 +173,39 @@ impl<R: Runs> Driver<R> {
                 self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Has read what did not fit among the messages, before anything that was offered later can start.
+    pub(super) fn take_in_missed(&mut self) {
+        for ((part, shop), seq) in self.shared.missed.take() {
+            self.read_anew(part, &shop, seq);
+        }
+    }
+
+    /// Has a shop's jobs in a partition read from a number on. Those that are offered meanwhile come in their turn.
+    pub(super) fn read_anew(&mut self, part: i64, shop: &Shop, seq: i64) {
+        if self.receives(part, shop) {
+            self.schedule.rescan(part, shop, seq);
+            // Some may be delayed.
+            self.look_at(part, Depth::Idle);
+        }
+    }
+
+    /// Whether a partition's jobs are taken in here. If not, whoever is to run the shop's jobs learns that there are some.
+    fn receives(&mut self, part: i64, shop: &Shop) -> bool {
+        match self.owned.get_mut(&part).map(|owned| &mut owned.state) {
+            Some(State::Active) => return true,
+            // Whoever looks through the partition may have begun before they were committed.
+            Some(State::Taking(late)) => {
+                late.insert(shop.clone());
+            }
+            // Whoever gets it next looks through it.
+            Some(State::HandingOver(_) | State::Releasing) => {}
+            None => {
+                self.announcements.wanted.insert(part);
+            }
+        }
+        false
     }
 
     /// A delayed job of a partition becomes due.

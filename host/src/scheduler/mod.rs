@@ -10,7 +10,12 @@
 //! end is in the database already; the schedule is told after. A host that dies has written nothing of what it ran, and
 //! whoever takes over reads the jobs as they were.
 //!
-//! A named queue's bound holds on each host: with several hosts on one database, up to as many times the bound may run.
+//! A named queue's bound holds over all hosts of a database: its jobs lie in one partition, whoever's they are, and only the
+//! partition's owner starts them. A shop whose jobs are in queues may so have jobs on several hosts; each of them is fair to
+//! it for what it runs itself.
+//!
+//! What a lane holds starts in its order, also when an offer is lost: see `missed`. Offers of one lane that several callers
+//! make at the same time have no order until the jobs are read.
 //!
 //! To add something that the driver reacts to: a variant of `News` or of `Message`, and what it changes.
 //!
@@ -21,15 +26,17 @@ mod driver;
 mod incoming;
 mod leases;
 mod limits;
+mod missed;
 mod partitions;
 mod reading;
 mod runs;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tradewind_model::Shop;
@@ -41,6 +48,7 @@ pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX};
 
 use crate::pipeline::{Clock, Ended, Pipeline};
 use driver::Driver;
+use missed::Missed;
 
 /// What runs jobs.
 pub trait Runs: Send + Sync + 'static {
@@ -136,8 +144,7 @@ pub(crate) struct Shared {
     refills: AtomicU64,
     leases_lost: AtomicU64,
     last_error: Mutex<Option<String>>,
-    /// A message did not fit: what it said has to be found in the database.
-    missed: AtomicBool,
+    missed: Missed,
 }
 
 /// What the driver is told from outside.
@@ -145,8 +152,8 @@ pub(crate) struct Shared {
 pub(crate) enum Message {
     /// These jobs of the shop were committed by this process.
     Offer(Shop, Vec<(i64, NewJob)>),
-    /// Jobs of the shop were changed by other ways.
-    Look(Shop),
+    /// Jobs of the shop in this partition were changed by other ways.
+    Look(i64, Shop),
     /// Another host has committed jobs of this partition; of any, when none is said.
     Announced(Option<i64>),
     /// The clock was moved.
@@ -172,9 +179,9 @@ impl Scheduler {
         }
     }
 
-    /// Has a shop's jobs read anew: an operator has let parked ones run again.
-    pub fn look(&self, shop: &Shop) {
-        self.tell(Message::Look(shop.clone()));
+    /// Has a shop's jobs in a partition read anew: an operator has let parked ones run again.
+    pub fn look(&self, part: i64, shop: &Shop) {
+        self.tell(Message::Look(part, shop.clone()));
     }
 
     /// Has the clock read anew: a test has moved it.
@@ -183,9 +190,17 @@ impl Scheduler {
     }
 
     fn tell(&self, message: Message) {
-        if self.messages.try_send(message).is_err() {
-            // The driver is behind. It looks for itself when it comes to it.
-            self.shared.missed.store(true, Ordering::Release);
+        // The driver is behind: it has what it was not told read. One that has ended will not.
+        let Err(TrySendError::Full(message)) = self.messages.try_send(message) else { return };
+        match message {
+            Message::Offer(shop, jobs) => {
+                for (seq, job) in jobs {
+                    self.shared.missed.add(job.partition(&shop), &shop, seq);
+                }
+            }
+            Message::Look(part, shop) => self.shared.missed.add(part, &shop, 0),
+            // It is awake.
+            Message::Announced(_) | Message::Wake | Message::Stop(..) => {}
         }
     }
 

@@ -192,7 +192,7 @@ impl<R: Runs> Driver<R> {
                 owned.since = Instant::now();
                 self.looked(Depth::Full, looked);
                 for shop in late {
-                    self.schedule.rescan(&shop, 0);
+                    self.schedule.rescan(part, &shop, 0);
                 }
             }
             not_taken => {
@@ -239,7 +239,7 @@ impl<R: Runs> Driver<R> {
             }
         }
         if !parts.is_empty() {
-            self.schedule.drop_shops(|shop| parts.contains(&shop.partition()));
+            self.schedule.drop_partitions(|part| parts.contains(&part));
         }
     }
 
@@ -251,7 +251,7 @@ impl<R: Runs> Driver<R> {
         }
         tracing::warn!(host = self.config.host, partition = part, why, "lease lost");
         self.shared.leases_lost.fetch_add(1, Ordering::Relaxed);
-        self.schedule.drop_shops(|shop| shop.partition() == part);
+        self.schedule.drop_partitions(|dropped| dropped == part);
         self.abort(part);
         self.beat_soon();
     }
@@ -262,7 +262,7 @@ impl<R: Runs> Driver<R> {
         self.shared.leases_lost.fetch_add(self.owned.len() as u64, Ordering::Relaxed);
         self.remember(why);
         self.owned.clear();
-        self.schedule.drop_shops(|_| true);
+        self.schedule.drop_partitions(|_| true);
         self.attempts.abort_all();
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum Depth {
 #[derive(Debug)]
 pub(crate) struct Looked {
     pub(crate) part: i64,
-    /// The shops that have queued jobs.
+    /// The shops that have queued jobs in it.
     pub(crate) shops: Vec<Shop>,
     /// When the first delayed job is due.
     pub(crate) next_due_ms: Option<i64>,
@@ -47,7 +47,7 @@ pub(crate) struct Woken {
 /// The rows that a refill asked for, and whether there were no more.
 pub(crate) async fn refill(store: &Store, refill: &Refill) -> Result<(Vec<Head<Tag>>, bool), StoreError> {
     let limit = u32::try_from(refill.rows).unwrap_or(u32::MAX);
-    let jobs = store.queued_jobs(&refill.shop, refill.rank.rank(), refill.from_seq, limit).await?;
+    let jobs = store.queued_jobs(refill.part, &refill.shop, refill.rank.rank(), refill.from_seq, limit).await?;
     let end = jobs.len() < refill.rows;
     Ok((jobs.into_iter().map(|job| head_of(job, true)).collect(), end))
 }

@@ -1,12 +1,13 @@
 //! Attempts at jobs: how they are started, and what their ends mean for the schedule.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio::time::Instant;
+use tradewind_model::Shop;
 use tradewind_model::schedule::Head;
 use tradewind_store::Fence;
 
@@ -57,7 +58,7 @@ impl<R: Runs> Driver<R> {
         while self.attempts.len() < self.config.jobs_in_flight_max
             && let Some(head) = self.schedule.next(u64::try_from(now_ms).unwrap_or_default())
         {
-            let part = head.shop.partition();
+            let part = head.part;
             let Some(owned) = self.owned.get(&part) else {
                 self.schedule.done(head.seq, 0);
                 continue;
@@ -80,7 +81,11 @@ impl<R: Runs> Driver<R> {
         let Some(Run { head, fence, started, .. }) = self.running.remove(&id) else { return };
         let owned = self.owned.get(&fence.part).filter(|owned| owned.epoch == fence.epoch);
         if !owned.is_some_and(|owned| matches!(owned.state, State::Active)) {
-            // Its partition is gone or on its way out, and the schedule knows nothing of the job any more.
+            // Its partition is gone or on its way out, and the schedule knows nothing of the job any more. What it made may
+            // lie in others.
+            if let Ok(Ended::Done(made) | Ended::Again { made, .. } | Ended::Parked { made, .. }) = ended {
+                self.take_in(&head.shop, made);
+            }
             return;
         }
         let ran_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -98,44 +103,51 @@ impl<R: Runs> Driver<R> {
             self.unknown = 0;
             tracing::info!(host = self.config.host, "the ends of jobs are known again");
         }
-        let (seq, part) = (head.seq, head.shop.partition());
+        let (seq, part, shop) = (head.seq, head.part, head.shop.clone());
         if head.tag.was_read {
             self.remembered.add(seq);
-        }
-        if matches!(ended, Ended::Again { .. } | Ended::Parked(_)) {
-            // What it had enqueued in commits of its own is there, whatever became of the rest.
-            self.schedule.rescan(&head.shop, seq);
         }
         match ended {
             Ended::Done(made) => {
                 self.schedule.done(seq, ran_us);
-                self.take_in(&head.shop, made);
+                self.take_in(&shop, made);
             }
-            Ended::Again { run_at_ms, .. } if head.lane.is_some() => {
-                // It keeps its place, and its lane waits. What the attempt changed of it is read when it is its turn.
-                head.not_before_ms = u64::try_from(run_at_ms).unwrap_or_default();
-                head.tag = Tag { stale: true, unknown: 0, ..head.tag };
-                self.schedule.put_back(head, ran_us);
+            Ended::Again { run_at_ms, made, .. } => {
+                if head.lane.is_some() {
+                    // It keeps its place, and its lane waits. What the attempt changed of it is read when it is its turn.
+                    head.not_before_ms = u64::try_from(run_at_ms).unwrap_or_default();
+                    head.tag = Tag { stale: true, unknown: 0, ..head.tag };
+                    self.schedule.put_back(head, ran_us);
+                } else {
+                    self.schedule.done(seq, ran_us);
+                    self.due(part, run_at_ms);
+                }
+                self.take_in(&shop, made);
             }
-            Ended::Again { run_at_ms, .. } => {
+            Ended::Parked { reason, made } => {
+                tracing::warn!(app = &*shop.app, shop.id = &*shop.id, job.seq = seq, reason, "job parked");
                 self.schedule.done(seq, ran_us);
-                self.due(part, run_at_ms);
-            }
-            Ended::Parked(reason) => {
-                tracing::warn!(app = &*head.shop.app, shop.id = &*head.shop.id, job.seq = seq, reason, "job parked");
-                self.schedule.done(seq, ran_us);
+                self.take_in(&shop, made);
             }
             Ended::Gone => {
                 self.schedule.done(seq, ran_us);
                 if head.tag.unknown > 0 {
                     // It was committed after all, and nobody has said what jobs it made.
-                    self.schedule.rescan(&head.shop, seq);
-                    self.look_at(part, Depth::Idle);
+                    self.look_for_made(part, &shop, seq);
                 }
             }
             Ended::Fenced => self.lose(part, "somebody else has it"),
             Ended::Unknown(reason) => self.ended_unknown(head, ran_us, &reason),
         }
+    }
+
+    /// Has jobs looked for that an attempt may have made: those of the shop's partition and of its own come before what is
+    /// offered from now on; those of other queues may be in any partition.
+    fn look_for_made(&mut self, part: i64, shop: &Shop, seq: i64) {
+        for part in BTreeSet::from([part, shop.partition()]) {
+            self.read_anew(part, shop, seq);
+        }
+        self.look_at_all(Depth::Recent);
     }
 
     /// The job may be done or not: it waits for a while, and is read again before it runs.
@@ -157,7 +169,7 @@ impl<R: Runs> Driver<R> {
             self.remember(reason);
         }
         // It may have made jobs that nobody has told of: whatever comes now waits until they are read.
-        self.schedule.rescan(&head.shop, head.seq);
+        self.look_for_made(head.part, &head.shop, head.seq);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.unknown);
         head.tag = Tag { stale: true, unknown: head.tag.unknown.saturating_add(1), ..head.tag };
         self.put_back_after(head, ran_us, pause);

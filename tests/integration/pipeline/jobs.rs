@@ -29,6 +29,7 @@ async fn options_are_stored_as_they_are_given() {
             {"enqueue": ["play", null, {"id": "one-at-a-time", "queue": "sync", "priority": "high"}]},
             {"enqueue": ["thing.perform", {"id": "7"}, {"id": "on-record"}]},
             {"enqueue": ["thing.perform", {"id": "7"}, {"id": "on-record-first", "priority": "high"}]},
+            {"enqueue": ["thing.perform", {"id": "7"}, {"id": "on-record-in-queue", "queue": "sync"}]},
             {"enqueue": ["play", null, {"prio": 1}]},
             {"enqueue": ["play", null]},
             {"enqueue-call": [{"platform": "shopify", "graphql": {"query": "{ shop { name } }"}}, {"id": "call"}]},
@@ -49,10 +50,12 @@ async fn options_are_stored_as_they_are_given() {
         assert_eq!(called(&host, "on-record").await.unwrap().lane.as_deref(), Some("thing.perform 7"));
         let first = called(&host, "on-record-first").await.unwrap();
         assert_eq!((first.lane, first.rank), (None, 0));
+        let queued = called(&host, "on-record-in-queue").await.unwrap();
+        assert_eq!((queued.lane, queued.queue), (None, Some(("sync".to_owned(), 1))), "a queue is another order");
         assert_eq!(called(&host, "call").await.unwrap().kind, JobKind::Call);
         let answers = host.result_of(seq, "follow").await;
-        assert_eq!(answers[5], json!({"error": "invalid-argument"}));
-        assert_eq!(answers[6].as_str().unwrap().len(), 27);
+        assert_eq!(answers[6], json!({"error": "invalid-argument"}));
+        assert_eq!(answers[7].as_str().unwrap().len(), 27);
         host.leave_jobs();
     })
     .await;
@@ -244,7 +247,7 @@ async fn what_cannot_be_kept_does_not_keep_a_job_from_its_end() {
         let script = (0..40).fold(json!([{"get": "deep"}]), |inner, _| json!([{"unless-checkpoint": inner}]));
         let seq = host.deliver("products/create", &json!({"id": "1", "deep": inner, "script": script})).await;
         let ends = host.drain().await;
-        assert!(matches!(&ends[..], [Ended::Parked(why)] if why == reason::PERMANENT_ERROR), "{ends:?}");
+        assert!(matches!(&ends[..], [Ended::Parked { reason: why, .. }] if why == reason::PERMANENT_ERROR), "{ends:?}");
         let (_, error) = host.parked().await;
         assert_eq!(error["code"], "validation-failed");
         assert!(error["message"].as_str().unwrap().contains("nested deeper"), "{error}");

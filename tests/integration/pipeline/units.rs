@@ -74,7 +74,7 @@ async fn a_failed_run_leaves_nothing_and_is_tried_again() {
             )
             .await;
             let ends = host.drain().await;
-            let [Ended::Again { run_at_ms, attempts: 1 }] = ends[..] else { panic!("{ends:?}") };
+            let [Ended::Again { run_at_ms, attempts: 1, .. }] = ends[..] else { panic!("{ends:?}") };
             // Half of a second to a second, by chance.
             assert!((NOW_MS + 500..=NOW_MS + 1_000).contains(&run_at_ms), "{run_at_ms}");
             assert_eq!(host.record("shopify/product", "1").await, Value::Null);
@@ -129,7 +129,7 @@ async fn an_error_that_is_for_ever_parks_at_once() {
         let host = puppet(&place).await;
         let seq = play(&host, json!({"script": [{"fail": {"code": "never"}}]})).await;
         let ends = host.drain().await;
-        assert!(matches!(&ends[..], [Ended::Parked(why)] if why == reason::PERMANENT_ERROR), "{ends:?}");
+        assert!(matches!(&ends[..], [Ended::Parked { reason: why, .. }] if why == reason::PERMANENT_ERROR), "{ends:?}");
         let (_, error) = host.parked().await;
         assert_eq!((&error["code"], &error["retryable"]), (&json!("never"), &json!(false)));
         assert_eq!(host.log_of(seq).await, ["puppet/follow run returned", "parked"]);
@@ -301,7 +301,10 @@ async fn what_is_missing_parks_until_it_is_there() {
         for _ in 0..2 {
             let run_at_ms = host.now_ms() + NOT_INSTALLED_AFTER_MS;
             let ends = host.drain().await;
-            assert!(matches!(ends[..], [Ended::Again { attempts: 0, run_at_ms: at }] if at == run_at_ms), "{ends:?}");
+            assert!(
+                matches!(ends[..], [Ended::Again { attempts: 0, run_at_ms: at, .. }] if at == run_at_ms),
+                "{ends:?}"
+            );
             let error: Value = host.jobs().await[0].error.as_ref().unwrap().to().unwrap();
             assert_eq!((&error["code"], &error["retryable"]), (&json!(reason::NOT_INSTALLED), &json!(true)));
             host.move_to(run_at_ms);

@@ -4,6 +4,7 @@
 //! look at what it ran.
 
 mod hosts;
+mod queues;
 mod retries;
 mod turns;
 
@@ -122,8 +123,8 @@ impl Worker {
         unit.jobs.clone_from(&jobs);
         match self.store.commit(unit).await {
             Ok(committed) => match how {
-                How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms, attempts },
-                How::Park { reason, .. } => Ended::Parked(reason),
+                How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms, attempts, made: Vec::new() },
+                How::Park { reason, .. } => Ended::Parked { reason, made: Vec::new() },
                 How::Done | How::Checkpoint { .. } => {
                     self.done.lock().unwrap().push(job.seq);
                     Ended::Done(committed.jobs.into_iter().flatten().zip(jobs).collect())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tradewind_host::scheduler::Config;
+use tradewind_host::scheduler::{Config, MESSAGES_MAX};
 use tradewind_model::Shop;
 use tradewind_store::{JobFilter, NewJob};
 use tradewind_tests::stores::{action, on_both};
@@ -24,8 +24,8 @@ async fn every_job_runs_once_and_in_the_order_of_its_lane() {
         let mut all = Vec::new();
         let mut make = async |number: usize, scheduler: Option<&tradewind_host::scheduler::Scheduler>| {
             let shop = shop(number % 5);
-            let lane = (!number.is_multiple_of(3)).then(|| format!("product {}", number % 7));
             let queue = (number.is_multiple_of(4)).then(|| ("sync".to_owned(), 2));
+            let lane = (queue.is_none() && !number.is_multiple_of(3)).then(|| format!("product {}", number % 7));
             let rank = if lane.is_some() { 1 } else { u8::try_from(number % 3).unwrap() };
             let made = enqueue(&store, &shop, vec![NewJob { lane: lane.clone(), queue, rank, ..action() }; 3]).await;
             for seq in numbers(&made) {
@@ -86,7 +86,9 @@ async fn what_is_offered_is_not_read_back() {
         until_alone(&scheduler).await;
         let before = scheduler.stats();
         for number in 0..50 {
-            let made = enqueue(&store, &shop(number), vec![NewJob { depth: 7, ..action() }]).await;
+            // Some lie in a queue's partition, and what they make in the shop's.
+            let queue = (number % 2 == 0).then(|| ("sync".to_owned(), 4));
+            let made = enqueue(&store, &shop(number), vec![NewJob { depth: 7, queue, ..action() }]).await;
             scheduler.offer(&shop(number), made);
         }
         // Each makes another, which the scheduler takes in by itself.
@@ -95,6 +97,34 @@ async fn what_is_offered_is_not_read_back() {
         assert_eq!(stats.handed_over - before.handed_over, 100, "{stats:?}");
         assert_eq!(stats.refills, before.refills, "{stats:?}");
         assert_eq!(stats.last_error, None);
+        stop(scheduler).await;
+    })
+    .await;
+}
+
+/// On one thread the driver takes nothing in while the test fills its messages.
+#[tokio::test]
+async fn an_offer_that_does_not_fit_is_not_overtaken() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let worker = Worker::new(&store, &clock, |_| Act::Finish);
+        let scheduler = start(&worker, Config { poll_ms: 60_000, ..config("a") });
+        until_alone(&scheduler).await;
+        let in_lane = |number: usize| NewJob { lane: Some(format!("product {}", number % 20)), ..action() };
+        let mut firsts = enqueue(&store, &shop(1), (0..40).map(in_lane).collect()).await;
+        let lanes = firsts.iter().map(|(seq, job)| (*seq, job.lane.clone().map(|lane| (shop(1), lane)))).collect();
+        let seconds = firsts.split_off(20);
+        for _ in 0..MESSAGES_MAX {
+            scheduler.wake();
+        }
+        scheduler.offer(&shop(1), firsts);
+        // Now the driver begins to take in what it was told: there is room again.
+        tokio::task::yield_now().await;
+        scheduler.offer(&shop(1), seconds);
+        until("all jobs are done", || worker.done().len() == 40).await;
+        check_lanes(&worker.began.lock().unwrap(), &lanes);
+        assert_eq!(scheduler.stats().handed_over, 0, "they were read, in their order");
         stop(scheduler).await;
     })
     .await;
@@ -134,7 +164,7 @@ async fn what_an_operator_lets_run_again_runs() {
         })
         .await;
         store.retry_jobs(&JobFilter { shop: Some("shop-1.example".to_owned()), ..JobFilter::default() }).await.unwrap();
-        scheduler.look(&shop(1));
+        scheduler.look(shop(1).partition(), &shop(1));
         until("all are done", || sorted(worker.done()) == numbers(&made)).await;
         stop(scheduler).await;
     })

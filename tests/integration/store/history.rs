@@ -54,6 +54,9 @@ fn shops() -> [Shop; 3] {
     [other_shop(1), other_shop(2), other_shop(3)]
 }
 
+/// The queues that jobs are in. Those of [`shops`] lie in neither's partition.
+const QUEUES: [&str; 2] = ["exports", "sync"];
+
 fn keys() -> Vec<RecordKey> {
     (0..6).map(|id| product(&id.to_string())).collect()
 }
@@ -185,6 +188,7 @@ impl Dice {
             id: self.rng.random_bool(0.5).then(|| self.job_id()),
             on_duplicate: self.one_of(&[OnDuplicate::Error, OnDuplicate::Ignore]),
             rank: if lane.is_some() { 1 } else { self.rng.random_range(0..3) },
+            queue: (lane.is_none() && self.rng.random_bool(0.5)).then(|| (self.one_of(&QUEUES).to_owned(), 2)),
             lane,
             run_at_ms: if self.rng.random_bool(0.3) { now_ms + self.rng.random_range(0..50) } else { 0 },
             delivery_seq: (!replayable.is_empty()).then(|| self.one_of(&replayable)),
@@ -232,7 +236,7 @@ impl Site {
             Deed::Park(filter) => self.store.park_jobs(&translated(filter), "by hand", now_ms).await,
             Deed::Purge(filter) => self.store.purge_jobs(&translated(filter)).await,
         };
-        let mut shops = done.unwrap();
+        let mut shops: Vec<Shop> = done.unwrap().into_iter().map(|job| job.shop).collect();
         shops.sort_unstable();
         shops
     }
@@ -297,8 +301,20 @@ impl Site {
         for shop in shops() {
             let expected: Vec<_> = memory.jobs.values().filter(|job| job.shop == shop).cloned().collect();
             assert_eq!(by_shop.remove(&shop).unwrap_or_default(), expected, "{when}: jobs of {shop}, in their order");
-            let queued = expected.iter().any(|job| job.state == JobState::Queued);
-            assert_eq!(self.store.waiting_shops(shop.partition()).await.unwrap().contains(&shop), queued, "{when}");
+            for queue in [None, Some(QUEUES[0]), Some(QUEUES[1])] {
+                let part = shop.partition_of_job(queue);
+                let here = |job: &&Job| job.state == JobState::Queued && job.partition() == part;
+                let seqs: Vec<i64> = expected.iter().filter(here).map(|job| job.seq).collect();
+                let waits = self.store.waiting_shops(part).await.unwrap().contains(&shop);
+                assert_eq!(waits, !seqs.is_empty(), "{when}: {shop} in the partition of {queue:?}");
+                let mut found = Vec::new();
+                for rank in 0..3 {
+                    found.extend(self.store.queued_jobs(part, &shop, rank, i64::MIN, 10_000).await.unwrap());
+                }
+                let mut found: Vec<i64> = found.iter().map(|job| self.to_ours(job.seq)).collect();
+                found.sort_unstable();
+                assert_eq!(found, seqs, "{when}: {shop} in the partition of {queue:?}");
+            }
 
             let records = self.store.records(&shop, &keys()).await.unwrap();
             for (key, stored) in keys().into_iter().zip(records) {

@@ -1,7 +1,7 @@
 //! Jobs: what becomes of one when it ends, and what operators do with them.
 
 use tradewind_model::Shop;
-use tradewind_store::{CommitError, How, Job, JobFilter, JobKind, JobState, NewJob, Store};
+use tradewind_store::{ChangedJob, CommitError, How, Job, JobFilter, JobKind, JobState, NewJob, Store};
 use tradewind_tests::stores::{
     Build as _, NOW_MS, action, action_called, commit, enqueue, failed, job, jobs, json, on_both, other_shop, park,
     shop, unit,
@@ -11,13 +11,17 @@ fn in_lane(lane: &str) -> NewJob {
     NewJob { lane: Some(lane.to_owned()), ..action() }
 }
 
+/// What is said of a job in that queue.
+fn changed(shop: &Shop, queue: Option<&str>) -> ChangedJob {
+    ChangedJob { shop: shop.clone(), part: shop.partition_of_job(queue) }
+}
+
 #[tokio::test]
 async fn a_job_comes_back_as_it_was_enqueued() {
     on_both(async |place| {
         let store = place.open().await;
         let full = NewJob {
             kind: JobKind::Call,
-            lane: Some("shopify/product 1".to_owned()),
             queue: Some(("exports".to_owned(), 4)),
             id: Some("nightly é".to_owned()),
             run_at_ms: NOW_MS + 1,
@@ -53,6 +57,9 @@ async fn a_job_comes_back_as_it_was_enqueued() {
         assert_eq!(store.job_by_id(&shop(), "nightly é").await.unwrap(), Some(expected));
         assert_eq!(store.job_by_id(&other_shop(0), "nightly é").await.unwrap(), None);
         assert_eq!(store.job(seq + 1).await.unwrap(), None);
+
+        let seq = enqueue(&store, in_lane("shopify/product 1")).await;
+        assert_eq!(job(&store, seq).await.lane.as_deref(), Some("shopify/product 1"));
 
         for kind in [JobKind::Delivery, JobKind::Action, JobKind::Success, JobKind::Call] {
             let seq = enqueue(&store, NewJob { run_at_ms: NOW_MS, ..NewJob::new(kind, None) }).await;
@@ -99,7 +106,7 @@ async fn a_job_ends_or_goes_on() {
             assert_eq!(store.commit(unit().finish(seq, How::Done)).await, Err(CommitError::JobGone { job: seq }));
 
             let one = JobFilter { seq: Some(seq), ..JobFilter::default() };
-            assert_eq!(store.retry_jobs(&one).await.unwrap(), [shop()]);
+            assert_eq!(store.retry_jobs(&one).await.unwrap(), [changed(&shop(), None)]);
             let again = job(&store, seq).await;
             assert_eq!((again.state, again.reason, again.attempts), (JobState::Queued, None, 0));
             assert!(again.error.is_some() && again.parked_ms.is_none());
@@ -165,6 +172,7 @@ impl Yard {
 async fn operators_choose_jobs_by_what_they_are() {
     on_both(async |place| {
         let yard = Yard::new(place.open().await).await;
+        let (here, other) = (shop(), other_shop(0));
         let all = JobFilter::default;
         let seq = |at: usize| yard.seqs[at];
         let cases: Vec<(JobFilter, Vec<usize>)> = vec![
@@ -182,10 +190,12 @@ async fn operators_choose_jobs_by_what_they_are() {
             (JobFilter { reason: Some("by hand".to_owned()), ..all() }, vec![]),
         ];
         for (filter, expected) in cases {
-            let shops: Vec<Shop> = expected.iter().map(|at| if *at == 7 { other_shop(0) } else { shop() }).collect();
-            let sorted = |mut shops: Vec<Shop>| {
-                shops.sort_unstable();
-                shops
+            let of =
+                |at: usize| changed(if at == 7 { &other } else { &here }, if at >= 4 { Some("exports") } else { None });
+            let all: Vec<ChangedJob> = expected.iter().map(|at| of(*at)).collect();
+            let sorted = |mut jobs: Vec<ChangedJob>| {
+                jobs.sort_unstable();
+                jobs
             };
             let listed = yard.store.list_jobs(&filter, i64::MIN, 100).await.unwrap();
             assert_eq!(
@@ -195,11 +205,11 @@ async fn operators_choose_jobs_by_what_they_are() {
             // Nothing that waits is purged.
             assert_eq!(yard.store.purge_jobs(&filter).await.unwrap(), []);
             let parked = yard.store.park_jobs(&filter, "by hand", NOW_MS + 9).await.unwrap();
-            assert_eq!(sorted(parked), sorted(shops.clone()), "{filter:?}");
+            assert_eq!(sorted(parked), sorted(all.clone()), "{filter:?}");
             assert_eq!(yard.in_state(JobState::Parked).await, expected, "{filter:?}");
             // What is parked is not parked again.
             assert_eq!(yard.store.park_jobs(&filter, "again", NOW_MS).await.unwrap(), []);
-            assert_eq!(sorted(yard.store.retry_jobs(&filter).await.unwrap()), sorted(shops), "{filter:?}");
+            assert_eq!(sorted(yard.store.retry_jobs(&filter).await.unwrap()), sorted(all), "{filter:?}");
             assert_eq!(yard.in_state(JobState::Queued).await, (0..8).collect::<Vec<_>>(), "{filter:?}");
             // What waits for nothing is not retried.
             assert_eq!(yard.store.retry_jobs(&filter).await.unwrap(), []);
@@ -212,7 +222,7 @@ async fn operators_choose_jobs_by_what_they_are() {
         let parked = yard.store.job(seq(4)).await.unwrap().unwrap();
         assert_eq!((parked.reason.as_deref(), parked.parked_ms), (Some("by hand"), Some(NOW_MS)));
         let by_reason = JobFilter { reason: Some("by hand".to_owned()), id: Some("5".to_owned()), ..all() };
-        assert_eq!(yard.store.purge_jobs(&by_reason).await.unwrap(), [shop()]);
+        assert_eq!(yard.store.purge_jobs(&by_reason).await.unwrap(), [changed(&here, Some("exports"))]);
         assert_eq!(yard.store.purge_jobs(&all()).await.unwrap().len(), 3);
         assert_eq!(jobs(&yard.store).await.len(), 4);
     })
@@ -233,7 +243,8 @@ async fn operators_change_any_number_of_jobs() {
             commit(&store, many).await;
         }
         let calls = JobFilter { kind: Some(JobKind::Call), ..JobFilter::default() };
-        assert_eq!(store.park_jobs(&calls, "by hand", NOW_MS).await.unwrap(), vec![shop(); 2_500]);
+        let parked = store.park_jobs(&calls, "by hand", NOW_MS).await.unwrap();
+        assert_eq!(parked, vec![changed(&shop(), None); 2_500]);
         assert_eq!(store.retry_jobs(&JobFilter::default()).await.unwrap().len(), 2_500);
         assert_eq!(store.park_jobs(&JobFilter::default(), "by hand", NOW_MS).await.unwrap().len(), 5_000);
         assert_eq!(store.purge_jobs(&calls).await.unwrap().len(), 2_500);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tradewind_model::Shop;
-use tradewind_store::{How, JobCount, JobFilter, JobKind, JobState, NewJob, Unit, WokenJob};
+use tradewind_store::{CommitError, Fence, How, JobCount, JobFilter, JobKind, JobState, NewJob, Unit, WokenJob};
 use tradewind_tests::stores::{
     Build as _, NOW_MS, Place, action, commit, commit_together, enqueue, failed, job, on_both, other_shop, park, shop,
     unit,
@@ -32,7 +32,7 @@ async fn queued_jobs_of_a_rank_come_by_age_page_by_page() {
             for limit in [1, 2, 100] {
                 let (mut found, mut from) = (Vec::new(), 0);
                 loop {
-                    let page = store.queued_jobs(&shop(), rank, from, limit).await.unwrap();
+                    let page = store.queued_jobs(shop().partition(), &shop(), rank, from, limit).await.unwrap();
                     assert!(page.len() <= usize::try_from(limit).unwrap());
                     let Some(last) = page.last() else { break };
                     from = last.seq + 1;
@@ -100,6 +100,48 @@ async fn delayed_jobs_are_woken_together() {
     .await;
 }
 
+#[tokio::test]
+async fn a_queues_jobs_lie_in_the_queues_partition() {
+    on_both(async |place| {
+        let store = place.open().await;
+        let queued = |run_at_ms| NewJob { queue: Some(("sync".to_owned(), 1)), run_at_ms, ..action() };
+        let part = shop().partition_of_job(Some("sync"));
+        let shops = [shop(), other_shop(0), other_shop(1)];
+        assert!(shops.iter().all(|shop| shop.partition() != part));
+        let (mut due, mut delayed) = (Vec::new(), Vec::new());
+        for shop in &shops {
+            let unit = unit().of(shop).job(queued(0)).job(queued(NOW_MS + 5)).job(action());
+            let seqs = commit(&store, unit).await.jobs;
+            due.push(seqs[0].unwrap());
+            delayed.push(seqs[1].unwrap());
+            let own = store.queued_jobs(shop.partition(), shop, 1, 0, 10).await.unwrap();
+            assert_eq!(own.iter().map(|job| Some(job.seq)).collect::<Vec<_>>(), [seqs[2]], "of {shop} alone");
+            assert_eq!(store.next_due(shop.partition(), 0).await.unwrap(), None);
+        }
+        let waiting: BTreeSet<_> = store.waiting_shops(part).await.unwrap().into_iter().collect();
+        assert_eq!(waiting, shops.iter().cloned().collect());
+        for (shop, seq) in shops.iter().zip(&due) {
+            let jobs = store.queued_jobs(part, shop, 1, 0, 10).await.unwrap();
+            assert_eq!(jobs.iter().map(|job| (job.seq, job.partition())).collect::<Vec<_>>(), [(*seq, part)]);
+        }
+        assert_eq!(store.next_due(part, 0).await.unwrap(), Some(NOW_MS + 5));
+        assert_eq!(store.due_jobs(part, NOW_MS + 5, 10).await.unwrap().len(), 3);
+        let woken = store.wake_delayed(part, NOW_MS + 5, 10).await.unwrap();
+        assert_eq!(woken.iter().map(|job| job.seq).collect::<Vec<_>>(), delayed);
+
+        // Its end is fenced by the queue's lease, whoever has the shop's.
+        let seen = &store.partitions().await.unwrap()[usize::try_from(part).unwrap()];
+        let epoch = store.take_partition(seen, "a").await.unwrap().unwrap();
+        let ends = |epoch| Unit { fence: Some(Fence { part, epoch }), ..unit().finish(due[0], How::Done) };
+        assert_eq!(store.commit(ends(epoch - 1)).await, Err(CommitError::Fenced { part }));
+        commit(&store, ends(epoch)).await;
+        let in_queue = JobFilter { queue: Some("sync".to_owned()), ..JobFilter::default() };
+        let parked = store.park_jobs(&in_queue, "by hand", NOW_MS).await.unwrap();
+        assert!(!parked.is_empty() && parked.iter().all(|job| job.part == part));
+    })
+    .await;
+}
+
 /// A page that is asked for is full although what is on it cannot be read: whoever asked goes on. PostgreSQL does not keep
 /// what is no JSON.
 #[tokio::test]
@@ -114,7 +156,7 @@ async fn a_damaged_job_is_parked_and_its_neighbours_run() {
     let damage = format!("update jobs set payload = '{{' where seq in ({}, {})", seqs[0], seqs[5]);
     run_sql(&place, &damage).await;
     let numbers = |jobs: Vec<tradewind_store::Job>| jobs.iter().map(|job| job.seq).collect::<Vec<_>>();
-    assert_eq!(numbers(store.queued_jobs(&shop(), 1, 0, 2).await.unwrap()), seqs[1..3]);
+    assert_eq!(numbers(store.queued_jobs(shop().partition(), &shop(), 1, 0, 2).await.unwrap()), seqs[1..3]);
     let due = store.due_jobs(shop().partition(), NOW_MS + 1, 2).await.unwrap();
     assert_eq!(numbers(due), [seqs[4], seqs[6]]);
 
@@ -125,7 +167,7 @@ async fn a_damaged_job_is_parked_and_its_neighbours_run() {
     assert!(store.job(seqs[0]).await.is_err(), "whoever runs jobs never sees half of one");
     // It is parked again when somebody lets it run, and goes when somebody says so.
     store.retry_jobs(&damaged).await.unwrap();
-    assert_eq!(store.queued_jobs(&shop(), 1, 0, 10).await.unwrap().len(), 3);
+    assert_eq!(store.queued_jobs(shop().partition(), &shop(), 1, 0, 10).await.unwrap().len(), 3);
     assert_eq!(store.purge_jobs(&damaged).await.unwrap().len(), 2);
 }
 
@@ -160,7 +202,7 @@ async fn shops_with_work_are_found_whatever_they_have() {
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), shops.iter().cloned().collect());
         assert_eq!(store.waiting_shops(shop().partition()).await.unwrap(), [shop()]);
 
-        for job in store.queued_jobs(&shops[0], 2, 0, 100).await.unwrap() {
+        for job in store.queued_jobs(part, &shops[0], 2, 0, 100).await.unwrap() {
             commit(&store, unit().of(&shops[0]).finish(job.seq, How::Done)).await;
         }
         assert_eq!(store.waiting_shops(part).await.unwrap().len(), shops.len() - 1);

@@ -200,6 +200,14 @@ async fn values_that_cannot_be_kept_are_refused() {
                 "a rank within a lane",
                 unit().job(tradewind_store::NewJob { rank: 0, lane: Some("a".to_owned()), ..action() }),
             ),
+            (
+                "a lane and a queue",
+                unit().job(tradewind_store::NewJob {
+                    lane: Some("a".to_owned()),
+                    queue: Some(("sync".to_owned(), 1)),
+                    ..action()
+                }),
+            ),
             ("any deeper", unit().insert(&product("1"), deep(100_000).as_str())),
         ];
         for (case, unit) in refused {

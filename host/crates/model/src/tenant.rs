@@ -1,9 +1,9 @@
-//! Who a thing belongs to: an app's shop, which is the tenant, and the partition that a shop's work is done in.
+//! Who a thing belongs to: an app's shop, which is the tenant, and the partition that its work is done in.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// How many partitions shops hash onto. 64: enough to share evenly between a dozen hosts, few enough that one statement
+/// How many partitions shops and named queues hash onto. 64: enough to share evenly between a dozen hosts, few enough that one statement
 /// renews all leases. Persisted: never change it.
 pub const PARTITIONS: i64 = 64;
 
@@ -22,15 +22,26 @@ impl Shop {
         Self { app: app.into(), id: id.into() }
     }
 
-    /// The partition that the shop's jobs run in. Persisted: never change how it is computed.
+    /// The partition that the shop's jobs run in, but for those of a named queue.
     pub fn partition(&self) -> i64 {
-        // FNV-1a, 64 bit; the zero byte keeps (`ab`, `c`) apart from (`a`, `bc`).
-        let bytes = self.app.bytes().chain([0]).chain(self.id.bytes());
-        let hash =
-            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        // The low bits of FNV mix worse than the high ones.
-        i64::try_from((hash ^ (hash >> 32)) % PARTITIONS.unsigned_abs()).unwrap_or_default()
+        partition(&self.app, &self.id)
     }
+
+    /// The partition that a job of the shop runs in. A named queue belongs to the app, so all of its jobs are in one
+    /// partition, whose owner alone can count how many of them run.
+    pub fn partition_of_job(&self, queue: Option<&str>) -> i64 {
+        queue.map_or_else(|| self.partition(), |queue| partition(&self.app, queue))
+    }
+}
+
+/// The partition of what an app calls so. Persisted: never change how it is computed.
+fn partition(app: &str, name: &str) -> i64 {
+    // FNV-1a, 64 bit; the zero byte keeps (`ab`, `c`) apart from (`a`, `bc`).
+    let bytes = app.bytes().chain([0]).chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // The low bits of FNV mix worse than the high ones.
+    i64::try_from((hash ^ (hash >> 32)) % PARTITIONS.unsigned_abs()).unwrap_or_default()
 }
 
 impl fmt::Display for Shop {
@@ -64,6 +75,18 @@ impl fmt::Display for RecordKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_is_in_one_partition_whoever_has_jobs_in_it() {
+        let parts = |queue| -> Vec<i64> {
+            (0..100).map(|id| Shop::new("app", id.to_string()).partition_of_job(queue)).collect()
+        };
+        let sync = Shop::new("app", "sync").partition();
+        assert!(parts(Some("sync")).iter().all(|part| *part == sync));
+        assert_ne!(Shop::new("other", "1").partition_of_job(Some("sync")), sync, "another app's");
+        assert_eq!(parts(None)[7], Shop::new("app", "7").partition());
+        assert!(parts(None).iter().any(|part| *part != sync));
+    }
 
     #[test]
     fn shops_spread_evenly_and_stay_where_they_are() {

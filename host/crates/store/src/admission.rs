@@ -3,7 +3,7 @@
 
 use tradewind_model::{Json, RecordKey};
 
-use crate::unit::{CommitError, How, Unit};
+use crate::unit::{CommitError, How, NewJob, Unit};
 
 /// Bytes of a text that is part of a key. 512: an entry of PostgreSQL's indexes holds 2,704, and a key has at most four
 /// such texts and a digest.
@@ -32,6 +32,13 @@ pub(crate) fn check(unit: &Unit) -> Result<(), CommitError> {
         return refused(format!(
             "a job in a lane has the rank {}; jobs of one lane run in order, so all have rank 1",
             job.rank
+        ));
+    }
+    let both = |job: &NewJob| Some((job.lane.clone()?, job.queue.clone()?));
+    if let Some((lane, (queue, _))) = unit.jobs.iter().find_map(both) {
+        return refused(format!(
+            "a job is in the lane `{lane}` and in the queue `{queue}`; hint: without the lane the queue's bound holds, \
+             without the queue the lane's order"
         ));
     }
     Ok(())

@@ -32,9 +32,9 @@ pub(crate) static NUMBERS: Statement = Statement::differs(
     "SELECT nextval('sequence') FROM generate_series(1, $1)",
 );
 
-// Differs because only PostgreSQL has several writers. Whoever finishes jobs or writes records holds the shops' partitions,
-// taken in one order: it cannot lose its lease before it commits, nobody else writes what it has just looked at, present
-// or absent, and two writers cannot wait for each other.
+// Differs because only PostgreSQL has several writers. Whoever finishes jobs or writes records holds the partitions of the
+// shops and of the jobs, taken in one order: it cannot lose its lease before it commits, nobody else writes what it has
+// just looked at, present or absent, and two writers cannot wait for each other.
 pub(crate) static FENCES: Statement = Statement::differs(
     "fences",
     &[Kind::Int],

@@ -21,7 +21,7 @@ pub struct Job {
     pub shop: Shop,
     /// What it does.
     pub kind: JobKind,
-    /// What it works on; none when it may run beside everything.
+    /// What it works on; none when it may run beside everything. A job with a lane is in no queue.
     pub lane: Option<String>,
     /// The named queue and how many of its jobs may run at once.
     pub queue: Option<(String, u32)>,
@@ -53,6 +53,13 @@ pub struct Job {
     pub created_ms: i64,
     /// When it was parked, in milliseconds since 1970.
     pub parked_ms: Option<i64>,
+}
+
+impl Job {
+    /// The partition that it lies in. Whoever ends it does so under that partition's lease.
+    pub fn partition(&self) -> i64 {
+        self.shop.partition_of_job(self.queue.as_ref().map(|(name, _)| name.as_str()))
+    }
 }
 
 /// What a job waits for.
@@ -105,6 +112,15 @@ pub struct JobFilter {
     pub id: Option<String>,
     /// Created before this time, in milliseconds since 1970.
     pub created_before_ms: Option<i64>,
+}
+
+/// A job that an operator has changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangedJob {
+    /// Whose.
+    pub shop: Shop,
+    /// The partition that it lies in, whose owner is to be told.
+    pub part: i64,
 }
 
 /// The filter's values, `$1` to `$10`, in every statement that takes it. The column comes first, because from it
@@ -208,7 +224,7 @@ pub(crate) static RETRY_JOBS: Statement = Statement::both(
     filtered!(
         "UPDATE jobs SET state = 0, run_at_ms = 0, attempts = CASE WHEN state = 2 THEN 0 ELSE attempts END, \
          reason = NULL, parked_ms = NULL WHERE",
-        "AND (state = 2 OR run_at_ms > 0) RETURNING app, shop"
+        "AND (state = 2 OR run_at_ms > 0) RETURNING app, shop, part"
     ),
 );
 
@@ -216,13 +232,13 @@ pub(crate) static PARK_JOBS: Statement = Statement::both(
     "park jobs",
     filtered!(
         "UPDATE jobs SET state = 2, run_at_ms = 0, reason = $11, parked_ms = $12 WHERE",
-        "AND state <> 2 RETURNING app, shop"
+        "AND state <> 2 RETURNING app, shop, part"
     ),
 );
 
 // Only what is parked: what waits is parked first, so that nobody throws away work by a slip.
 pub(crate) static PURGE_JOBS: Statement =
-    Statement::both("purge jobs", filtered!("DELETE FROM jobs WHERE", "AND state = 2 RETURNING app, shop"));
+    Statement::both("purge jobs", filtered!("DELETE FROM jobs WHERE", "AND state = 2 RETURNING app, shop, part"));
 
 pub(crate) static JOBS_OF_DELIVERY: Statement =
     Statement::both("jobs of delivery", columns!("SELECT", "FROM jobs WHERE delivery_seq = $1 ORDER BY seq LIMIT $2"));
@@ -326,10 +342,18 @@ impl Store {
         rows.iter().map(of_row).collect()
     }
 
-    /// A shop's queued jobs of one rank in the order of `seq`, beginning with `from_seq`. One that cannot be read is parked.
-    pub async fn queued_jobs(&self, shop: &Shop, rank: u8, from_seq: i64, limit: u32) -> Result<Vec<Job>, StoreError> {
+    /// A shop's queued jobs of one partition and rank in the order of `seq`, beginning with `from_seq`. One that cannot be
+    /// read is parked.
+    pub async fn queued_jobs(
+        &self,
+        part: i64,
+        shop: &Shop,
+        rank: u8,
+        from_seq: i64,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
         let values = [
-            shop.partition().into(),
+            part.into(),
             (&*shop.app).into(),
             (&*shop.id).into(),
             i64::from(rank).into(),
@@ -368,30 +392,35 @@ impl Store {
         rows.first().map(|row| row.int(0)).transpose().map_err(failed)
     }
 
-    /// The shops of a partition that have queued jobs.
+    /// The shops that have queued jobs in a partition.
     pub async fn waiting_shops(&self, part: i64) -> Result<Vec<Shop>, StoreError> {
         let failed = |source| StoreError::database("looking for shops with jobs", source);
         let rows = self.database.fetch(&WAITING_SHOPS, &[part.into()]).await.map_err(failed)?;
         rows.iter().map(|row| Ok(Shop::new(row.text(0)?, row.text(1)?))).collect::<sqlx::Result<_>>().map_err(failed)
     }
 
-    /// Lets parked jobs run again, and waiting ones at once. Answers whose jobs they were, one for each job.
+    /// Lets parked jobs run again, and waiting ones at once. Answers each of them.
     ///
     /// Like [`Self::park_jobs`] and [`Self::purge_jobs`] it changes many jobs piece by piece, so that nobody waits for all of
     /// them: what an error interrupts is done in part, and is gone on with by doing it again.
-    pub async fn retry_jobs(&self, filter: &JobFilter) -> Result<Vec<Shop>, StoreError> {
+    pub async fn retry_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
         self.change_jobs("retrying jobs", &RETRY_JOBS, filter.values()).await
     }
 
-    /// Parks jobs that wait. Answers whose jobs they were, one for each job.
-    pub async fn park_jobs(&self, filter: &JobFilter, reason: &str, now_ms: i64) -> Result<Vec<Shop>, StoreError> {
+    /// Parks jobs that wait. Answers each of them.
+    pub async fn park_jobs(
+        &self,
+        filter: &JobFilter,
+        reason: &str,
+        now_ms: i64,
+    ) -> Result<Vec<ChangedJob>, StoreError> {
         let mut values = filter.values();
         values.extend([reason.into(), now_ms.into()]);
         self.change_jobs("parking jobs", &PARK_JOBS, values).await
     }
 
-    /// Deletes parked jobs for good. Answers whose jobs they were, one for each job.
-    pub async fn purge_jobs(&self, filter: &JobFilter) -> Result<Vec<Shop>, StoreError> {
+    /// Deletes parked jobs for good. Answers each of them.
+    pub async fn purge_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
         self.change_jobs("purging jobs", &PURGE_JOBS, filter.values()).await
     }
 
@@ -400,17 +429,21 @@ impl Store {
         doing: &'static str,
         statement: &'static Statement,
         values: Vec<Owned>,
-    ) -> Result<Vec<Shop>, StoreError> {
+    ) -> Result<Vec<ChangedJob>, StoreError> {
         self.change_pieces(statement, values).await.map_err(|source| StoreError::database(doing, source))
     }
 
     /// Changes the jobs that `values` choose, [`PIECE_ROWS`] at a time; not those that come meanwhile.
-    async fn change_pieces(&self, statement: &'static Statement, mut values: Vec<Owned>) -> sqlx::Result<Vec<Shop>> {
-        let mut shops: Vec<Shop> = Vec::new();
+    async fn change_pieces(
+        &self,
+        statement: &'static Statement,
+        mut values: Vec<Owned>,
+    ) -> sqlx::Result<Vec<ChangedJob>> {
+        let mut changed: Vec<ChangedJob> = Vec::new();
         // A single job is a piece of its own.
         let mut is_last = matches!(values[..], [Owned::Int(from), Owned::Int(to), ..] if from == to);
         if !is_last {
-            let Some(end) = self.database.fetch(&LAST_JOB, &[]).await?[0].maybe_int(0)? else { return Ok(shops) };
+            let Some(end) = self.database.fetch(&LAST_JOB, &[]).await?[0].maybe_int(0)? else { return Ok(changed) };
             values[1] = end.into();
         }
         let end = values[1].clone();
@@ -423,7 +456,7 @@ impl Store {
                 let piece = self.database.fetch(&PIECE_OF_JOBS, &chosen).await?;
                 piece_end = piece[0].maybe_int(0)?;
                 if piece_end.is_none() {
-                    return Ok(shops);
+                    return Ok(changed);
                 }
                 is_last = piece[0].int(1)? < PIECE_ROWS;
             }
@@ -431,11 +464,13 @@ impl Store {
             for row in self.committer.execute(statement, values.clone()).await? {
                 let (app, shop) = (row.text(0)?, row.text(1)?);
                 // Mostly the same as the one before, of which a copy costs nothing.
-                let known = shops.last().filter(|last| *last.app == *app && *last.id == *shop).cloned();
-                shops.push(known.unwrap_or_else(|| Shop::new(app, shop)));
+                let known = changed.last().map(|last| &last.shop);
+                let known = known.filter(|last| *last.app == *app && *last.id == *shop).cloned();
+                let shop = known.unwrap_or_else(|| Shop::new(app, shop));
+                changed.push(ChangedJob { shop, part: row.int(2)? });
             }
             if is_last {
-                return Ok(shops);
+                return Ok(changed);
             }
             values[0] = Owned::Int(piece_end.map(|end| end.saturating_add(1)));
         }

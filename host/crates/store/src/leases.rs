@@ -1,4 +1,4 @@
-//! Leases: which host works on which shops.
+//! Leases: which host runs the jobs of which partition. A shop's jobs lie in the shop's, a named queue's in the queue's.
 //!
 //! A host owns a partition as long as its `beat` moves. Whoever has watched a beat stand still for the length of a lease, by
 //! its own clock, takes the partition over and raises its `epoch`; the clocks of two hosts are never compared. Every commit

@@ -38,7 +38,7 @@ pub use durability::Setting;
 pub use error::StoreError;
 pub use inbox::{Delivery, DeliveryFilter};
 pub use invocations::LoggedInvocation;
-pub use jobs::{Job, JobCount, JobFilter, JobState, WokenJob};
+pub use jobs::{ChangedJob, Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
 pub use records::Stored;

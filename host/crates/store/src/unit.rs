@@ -12,7 +12,7 @@ use tradewind_model::{Json, RecordKey, Shop};
 pub struct Unit {
     /// Whose.
     pub shop: Shop,
-    /// The lease that the work was done under; none for writes that no job makes.
+    /// The lease that the work was done under, of the partition that its job lies in; none for writes that no job makes.
     pub fence: Option<Fence>,
     /// What becomes of the job that did the work.
     pub finish: Option<Finish>,
@@ -203,7 +203,8 @@ pub struct NewJob {
     pub kind: JobKind,
     /// What it works on: jobs of one lane run in order, one at a time.
     pub lane: Option<String>,
-    /// The named queue and how many of its jobs may run at once.
+    /// The named queue and how many of its jobs may run at once. Not beside a lane: a queue's jobs lie in the queue's
+    /// partition, so the order of a lane would have two keepers.
     pub queue: Option<(String, u32)>,
     /// 0 before 1 before 2.
     pub rank: u8,
@@ -239,6 +240,11 @@ impl NewJob {
             policy: None,
             payload,
         }
+    }
+
+    /// The partition that it lies in as a job of that shop.
+    pub fn partition(&self, shop: &Shop) -> i64 {
+        shop.partition_of_job(self.queue.as_ref().map(|(name, _)| name.as_str()))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
     let (delivery, job) = with_store(&place, async |store| {
         let delivery = find(store, &arguments.name).await?;
         let (shop, job) = pipeline::replay(&delivery, arguments.force);
-        let part = shop.partition();
+        let part = job.partition(&shop);
         let unit = Unit { jobs: vec![job], ..Unit::new(shop, surroundings.now_ms()) };
         let committed = store.commit(unit).await?;
         let job = committed.jobs.first().copied().flatten();

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 
-use tradewind_model::Shop;
-use tradewind_store::{JobFilter, Store};
+use tradewind_store::{ChangedJob, JobFilter, Store};
 
 use super::filter::{Counts, FilterArguments};
 use crate::cli::plugin::show::number;
@@ -100,7 +99,7 @@ impl Change<'_> {
         }
     }
 
-    async fn apply(&self, store: &Store, filter: &JobFilter, now_ms: i64) -> Result<Vec<Shop>, Fail> {
+    async fn apply(&self, store: &Store, filter: &JobFilter, now_ms: i64) -> Result<Vec<ChangedJob>, Fail> {
         Ok(match self {
             Self::Retry => store.retry_jobs(filter).await?,
             Self::Park(reason) => store.park_jobs(filter, reason, now_ms).await?,
@@ -173,7 +172,12 @@ impl Chosen {
 }
 
 /// Changes each job of a number, or none when one of them is not there.
-async fn by_number(store: &Store, change: &Change<'_>, seqs: &BTreeSet<i64>, now_ms: i64) -> Result<Vec<Shop>, Fail> {
+async fn by_number(
+    store: &Store,
+    change: &Change<'_>,
+    seqs: &BTreeSet<i64>,
+    now_ms: i64,
+) -> Result<Vec<ChangedJob>, Fail> {
     let mut missing = Vec::new();
     for &seq in seqs {
         if store.job(seq).await?.is_none() {
@@ -192,8 +196,8 @@ async fn by_number(store: &Store, change: &Change<'_>, seqs: &BTreeSet<i64>, now
 }
 
 /// Tells the hosts, which would otherwise look by themselves some time later.
-async fn announce(store: &Store, changed: &[Shop]) {
-    let parts: BTreeSet<i64> = changed.iter().map(Shop::partition).collect();
+async fn announce(store: &Store, changed: &[ChangedJob]) {
+    let parts: BTreeSet<i64> = changed.iter().map(|job| job.part).collect();
     for part in parts {
         if let Err(error) = store.announce(scheduler::changed(part)).await {
             let fail = Fail::from(error);

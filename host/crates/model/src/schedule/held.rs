@@ -2,7 +2,7 @@
 //!
 //! Every count of the schedule is kept here, in [`Schedule::shift`] and beside it, and nowhere else.
 
-use super::{Head, Held, Lane, Running, Schedule, State};
+use super::{Head, Held, Lane, Running, Schedule, Spot, State};
 use crate::job_options::QueueName;
 
 impl<T> Schedule<T> {
@@ -15,22 +15,22 @@ impl<T> Schedule<T> {
             self.timers.pop_first();
             self.shift(seq, Some(State::Ready));
             let Some(Held { head, shop: id, .. }) = self.held.get(&seq) else { continue };
-            let (id, rank, lane) = (*id, head.window(), head.lane.clone());
+            let (id, spot, lane) = (*id, head.spot(), head.lane.clone());
             if let Some(lane) = lane.as_ref().and_then(|lane| self.shop(id).lanes.get_mut(lane)) {
                 lane.waiting = false;
             }
-            self.moved(id, rank, lane.as_ref(), None);
+            self.moved(id, spot, lane.as_ref(), None);
         }
     }
 
     /// Takes a running job off, and charges its shop.
     pub(super) fn stop(&mut self, seq: i64, ran_us: u64) -> Option<Running> {
         let running = self.running.remove(&seq)?;
-        let Running { shop: id, group, lane, charged_us, .. } = &running;
+        let Running { shop: id, group, spot, lane, charged_us } = &running;
         self.turns.ended(*group);
         self.turns.part(*group);
         let shop = &mut self.shops[*id as usize];
-        shop.end(ran_us, *charged_us, &self.turns);
+        shop.end(*spot, ran_us, *charged_us, &self.turns);
         if let Some(lane) = lane.as_ref().and_then(|lane| shop.lanes.get_mut(lane)) {
             lane.running = false;
         }
@@ -39,8 +39,8 @@ impl<T> Schedule<T> {
 
     /// Holds a job, whatever room there is.
     pub(super) fn hold(&mut self, id: u32, head: Head<T>) {
-        let (seq, rank, lane) = (head.seq, head.window(), head.lane.clone());
-        let queue = head.queue.as_ref().map(|queue| (&queue.name, queue.bound));
+        let (seq, spot, lane) = (head.seq, head.spot(), head.lane.clone());
+        let queue = head.queue().map(|queue| (&queue.name, queue.bound));
         let group = self.turns.join(&head.shop.app, queue, seq);
         let state = match &lane {
             Some(_) => State::Behind,
@@ -54,7 +54,7 @@ impl<T> Schedule<T> {
         // The state to come from is none; `shift` counts from there.
         self.held.insert(seq, Held { head, shop: id, group, state });
         self.enter(seq, state);
-        self.moved(id, rank, lane.as_ref(), None);
+        self.moved(id, spot, lane.as_ref(), None);
     }
 
     /// Lets a held job go.
@@ -82,16 +82,16 @@ impl<T> Schedule<T> {
     /// Moves a held job from the state that it is in, to another or out.
     fn shift(&mut self, seq: i64, to: Option<State>) {
         let Some(held) = self.held.get(&seq) else { return };
-        let (id, rank) = (held.shop, held.head.window());
+        let (id, spot) = (held.shop, held.head.spot());
         let shop = &mut self.shops[id as usize];
         match held.state {
-            State::Ready => shop.remove_ready(id, held.group, rank, seq, &mut self.turns),
+            State::Ready => shop.remove_ready(id, held.group, spot.rank, seq, &mut self.turns),
             State::Waiting => {
                 self.timers.remove(&(held.head.not_before_ms, seq));
             }
             State::Behind => {}
         }
-        let window = &mut shop.windows[rank];
+        let window = shop.parts.window(spot);
         if held.state == State::Waiting {
             window.waiting -= 1;
         } else {
@@ -107,12 +107,12 @@ impl<T> Schedule<T> {
 
     /// Counts a held job in a state.
     fn enter(&mut self, seq: i64, state: State) {
-        let share = self.share();
+        let shares = self.shares();
         let Some(held) = self.held.get_mut(&seq) else { return };
         held.state = state;
-        let (id, rank) = (held.shop, held.head.window());
+        let (id, spot) = (held.shop, held.head.spot());
         let shop = &mut self.shops[id as usize];
-        let window = &mut shop.windows[rank];
+        let window = shop.parts.window(spot);
         if state == State::Waiting {
             window.waiting += 1;
             self.timers.insert((held.head.not_before_ms, seq));
@@ -123,26 +123,27 @@ impl<T> Schedule<T> {
             window.count_queue(queue, true);
         }
         if state == State::Ready {
-            shop.add_ready(id, held.group, rank, seq, share, &mut self.turns);
+            shop.add_ready(id, held.group, spot.rank, seq, shares, &mut self.turns);
         }
     }
 
     /// After any change of a shop's jobs: what the change makes possible.
-    pub(super) fn moved(&mut self, id: u32, rank: usize, lane: Option<&Lane>, queue: Option<&QueueName>) {
+    pub(super) fn moved(&mut self, id: u32, spot: Spot, lane: Option<&Lane>, queue: Option<&QueueName>) {
         if let Some(lane) = lane {
-            self.settle(id, rank, lane);
+            self.settle(id, spot, lane);
         }
-        let (share, tight) = (self.share(), self.is_tight());
+        let (shares, tight) = (self.shares(), self.is_tight());
         let shop = &mut self.shops[id as usize];
-        shop.replace(id, share, &mut self.turns);
-        let window = &mut shop.windows[rank];
+        shop.replace(id, shares, &mut self.turns);
+        let window = shop.parts.window(spot);
         if let Some(queue) = queue {
             window.queue_drains(queue);
         }
         if !window.listed && window.is_hungry(tight) {
             window.listed = true;
-            self.hungry.push_back((id, rank));
+            self.hungry.push_back((id, spot));
         }
+        shop.parts.tidy(spot.part);
         if shop.is_idle() {
             self.retire(id);
         } else {
@@ -151,7 +152,7 @@ impl<T> Schedule<T> {
     }
 
     /// Makes the first job of a lane its front, when none runs.
-    fn settle(&mut self, id: u32, rank: usize, key: &Lane) {
+    fn settle(&mut self, id: u32, spot: Spot, key: &Lane) {
         let now_ms = self.now_ms;
         let Some(lane) = self.shop(id).lanes.get_mut(key) else { return };
         let first = if lane.running { None } else { lane.held.first().copied() };
@@ -167,7 +168,7 @@ impl<T> Schedule<T> {
                 let waiting = held.head.not_before_ms > now_ms;
                 self.shift(first, Some(if waiting { State::Waiting } else { State::Ready }));
                 if waiting {
-                    self.shed(id, rank, key, first + 1);
+                    self.shed(id, spot, key, first + 1);
                 }
                 if let Some(lane) = self.shop(id).lanes.get_mut(key) {
                     lane.waiting = waiting;
@@ -181,24 +182,20 @@ impl<T> Schedule<T> {
             shop.lanes.remove(key);
         }
         if !waiting {
-            shop.windows[rank].lane_drains(key, held);
+            shop.parts.window(spot).lane_drains(key, held);
         }
     }
 
     /// Lets a lane's jobs from `from` on go back to where they came from.
-    pub(super) fn shed(&mut self, id: u32, rank: usize, lane: &Lane, from: i64) {
+    pub(super) fn shed(&mut self, id: u32, spot: Spot, lane: &Lane, from: i64) {
         let Some(state) = self.shop(id).lanes.get(lane) else { return };
         let shed: Vec<i64> = state.held.range(from..).copied().collect();
         let Some(first) = shed.first().copied() else { return };
         for seq in shed {
-            let Some(Held { head, .. }) = self.discard(seq) else { continue };
-            let window = &mut self.shop(id).windows[rank];
+            self.discard(seq);
             // A read that is under way may have seen it as it was before its last attempt.
-            window.note_let_go(seq);
-            if let Some(queue) = head.queue_name() {
-                window.queue_drains(queue);
-            }
+            self.shop(id).parts.window(spot).note_let_go(seq);
         }
-        self.shop(id).windows[rank].spill_back(lane, first);
+        self.shop(id).parts.window(spot).spill_back(lane, first);
     }
 }

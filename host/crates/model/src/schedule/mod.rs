@@ -4,18 +4,23 @@
 //!
 //! - Jobs of one lane (a record) run in the order of their numbers and one at a time. One that is put back for later blocks
 //!   its lane; one that is done, parked or forgotten does not.
-//! - Named queues, which belong to an app, run at most as many jobs at once as they say; over all shops of this schedule.
+//! - Named queues, which belong to an app, run at most as many jobs at once as they say, over all shops. All jobs of a queue
+//!   lie in one partition, so whoever owns that counts them all.
 //! - Within a shop, by rank and then by number, with a turn now and then for the lower ranks.
-//! - Between shops, by the run time that each has had. A shop that runs its share, half of the slots, waits while others have
-//!   work, and the last slots are only for shops that run nothing: a shop that is alone with jobs of many minutes does
-//!   not keep the next one waiting for as long.
+//! - Between shops, by the run time that each has had, whatever partitions its jobs lie in. A shop that runs its share, half
+//!   of the slots, waits while others have work; [`SHOP_QUARTERS_MAX`] is the most that it gets, even alone; and the last
+//!   slots are only for shops that run nothing: jobs of many minutes do not keep the next shop waiting for as long.
 //!
 //! Jobs come in by two ways: [`Schedule::offer_fresh`] for one that this host has just committed, and the refills that
 //! [`Schedule::hungry`] asks for. What is refused stays in the database, and the schedule remembers from where to read.
 //! Nothing here knows the database or the time, and there is no order between two jobs but their numbers; numbers that
 //! become visible late are found by [`Schedule::more`] and [`Schedule::rescan`].
 //!
-//! **Bounds.** Of each shop and rank [`HELD_PER_RANK_MAX`] due jobs and [`WAITING_PER_RANK_MAX`] others are held; when the
+//! A shop's jobs without a queue lie in the shop's partition, those of a queue in the queue's. The schedule reads each
+//! partition by itself ([`Refill::part`]), and lets go of one ([`Schedule::drop_partitions`]) without touching what the shop
+//! has in others.
+//!
+//! **Bounds.** Of each shop, partition and rank [`HELD_PER_RANK_MAX`] due jobs and [`WAITING_PER_RANK_MAX`] others are held; when the
 //! schedule as a whole is full, [`HELD_PER_RANK_TIGHT`]. A lane or a queue with a million jobs takes its small part of the
 //! window and reading goes past it, so that at least 128 lanes of a shop are looked at side by side, whatever those
 //! before them hold; a lane in retry takes one place of the others, so that a shop comes to a stop when 4,096 of its records
@@ -24,6 +29,7 @@
 //! To add a rule, say which jobs it holds back and until when, and give the simulation a word on it.
 
 mod held;
+mod parts;
 mod refill;
 mod shop;
 #[cfg(test)]
@@ -48,6 +54,10 @@ use shop::ShopState;
 use turns::Turns;
 use window::{Scan, Strand};
 
+/// How many quarters of the slots one shop holds at most, rounded up. 3: however many slow jobs it has, those of others start
+/// in the last quarter at once. While a shop is alone, that quarter stays free.
+pub const SHOP_QUARTERS_MAX: usize = 3;
+
 /// How many shops without work are remembered for the run time that they have had in advance.
 const IDLE_SHOPS_MAX: usize = 65_536;
 
@@ -71,9 +81,11 @@ pub struct Head<T> {
     pub seq: i64,
     /// Whose job it is.
     pub shop: Shop,
+    /// The partition that it lies in: the shop's, or its queue's.
+    pub part: i64,
     /// What it may not overlap with.
     pub lane: Option<Lane>,
-    /// The named queue that it runs in.
+    /// The named queue that it runs in. Means nothing beside a lane.
     pub queue: Option<Queue>,
     /// Its rank. All jobs with a lane have the default one, see [`Priority::within_lane`].
     pub rank: Priority,
@@ -119,11 +131,27 @@ pub struct Schedule<T> {
     turns: Turns,
     /// Held jobs that are not due, by their time.
     timers: BTreeSet<(u64, i64)>,
-    /// Windows to refill, those that have waited longest first: shop and rank.
-    hungry: VecDeque<(u32, usize)>,
+    /// Windows to refill, those that have waited longest first.
+    hungry: VecDeque<(u32, Spot)>,
     tickets: u64,
     /// Shops without work that are ahead of the clock of fairness, by when it reaches them.
     idle: BTreeSet<(u64, u32)>,
+}
+
+/// Which of a shop's windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spot {
+    part: i64,
+    rank: usize,
+}
+
+/// How many slots a shop may have.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    /// From here on it waits while others have work.
+    fair: usize,
+    /// More it does not get.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -149,7 +177,7 @@ enum State {
 struct Running {
     shop: u32,
     group: u32,
-    rank: usize,
+    spot: Spot,
     lane: Option<Lane>,
     charged_us: u64,
 }
@@ -168,12 +196,17 @@ impl Lane {
 
 impl<T> Head<T> {
     /// Which of the shop's windows it belongs to.
-    fn window(&self) -> usize {
-        usize::from(self.rank.within_lane(self.lane.is_some()).rank())
+    fn spot(&self) -> Spot {
+        Spot { part: self.part, rank: usize::from(self.rank.within_lane(self.lane.is_some()).rank()) }
+    }
+
+    /// The queue that counts: the order of a lane leaves no other.
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref().filter(|_| self.lane.is_none())
     }
 
     fn queue_name(&self) -> Option<&QueueName> {
-        self.queue.as_ref().map(|queue| &queue.name)
+        self.queue().map(|queue| &queue.name)
     }
 }
 
@@ -206,25 +239,25 @@ impl<T> Schedule<T> {
         let id = self.turns.first(free <= self.reserve())?;
         let (_, seq) = self.shops[id as usize].choose(&self.turns)?;
         let Held { head, shop: id, group, .. } = self.release(seq)?;
-        let rank = head.window();
-        let charged_us = self.shops[id as usize].start(rank, &mut self.turns);
+        let spot = head.spot();
+        let charged_us = self.shops[id as usize].start(spot, &mut self.turns);
         self.turns.started(group);
         let lane = head.lane.clone();
-        self.running.insert(seq, Running { shop: id, group, rank, lane: lane.clone(), charged_us });
+        self.running.insert(seq, Running { shop: id, group, spot, lane: lane.clone(), charged_us });
         if let Some(lane) = &lane {
             self.shops[id as usize].lanes.entry(lane.clone()).or_default().running = true;
         }
-        self.moved(id, rank, lane.as_ref(), head.queue_name());
+        self.moved(id, spot, lane.as_ref(), head.queue_name());
         self.clear_idle();
         Some(head)
     }
 
     /// A job has ended for good, done or parked, and took `ran_us`; the database knows already. False when it was not
-    /// running here, which it no longer is after its shop was dropped.
+    /// running here, which it no longer is after its partition was dropped.
     pub fn done(&mut self, seq: i64, ran_us: u64) -> bool {
-        let Some(Running { shop: id, rank, lane, .. }) = self.stop(seq, ran_us) else { return false };
-        self.shop(id).windows[rank].note_gone(seq);
-        self.moved(id, rank, lane.as_ref(), None);
+        let Some(Running { shop: id, spot, lane, .. }) = self.stop(seq, ran_us) else { return false };
+        self.shop(id).parts.window(spot).note_gone(seq);
+        self.moved(id, spot, lane.as_ref(), None);
         true
     }
 
@@ -242,32 +275,37 @@ impl<T> Schedule<T> {
             return Forgotten::Running;
         }
         let Some(id) = self.ids.get(shop).copied() else { return Forgotten::Unknown };
-        for window in &mut self.shop(id).windows {
+        for window in self.shop(id).parts.windows() {
             window.note_gone(seq);
         }
         let Some(Held { head, .. }) = self.discard(seq) else { return Forgotten::Unknown };
-        let rank = head.window();
-        self.moved(id, rank, head.lane.as_ref(), head.queue_name());
+        self.moved(id, head.spot(), head.lane.as_ref(), head.queue_name());
         Forgotten::Held
     }
 
-    /// Lets go of all shops that the predicate names, because another host has them now. Returns their running jobs, which the
-    /// caller cancels; their slots are free at once.
-    pub fn drop_shops(&mut self, mut named: impl FnMut(&Shop) -> bool) -> Vec<i64> {
-        let dropped: Vec<u32> = self.ids.iter().filter(|(shop, _)| named(shop)).map(|(_, id)| *id).collect();
-        let dropped: BTreeSet<u32> = dropped.into_iter().collect();
-        let held: Vec<i64> =
-            self.held.iter().filter(|(_, held)| dropped.contains(&held.shop)).map(|(seq, _)| *seq).collect();
-        for seq in held {
+    /// Lets go of all that lies in the partitions that the predicate names, because another host has them now. Returns the
+    /// running jobs, which the caller cancels; their slots are free at once.
+    pub fn drop_partitions(&mut self, named: impl Fn(i64) -> bool) -> Vec<i64> {
+        let held = self.held.iter().filter(|(_, held)| named(held.head.part));
+        for seq in held.map(|(seq, _)| *seq).collect::<Vec<_>>() {
             self.discard(seq);
         }
-        let running = self.running.iter().filter(|(_, running)| dropped.contains(&running.shop));
+        let running = self.running.iter().filter(|(_, running)| named(running.spot.part));
         let running: Vec<i64> = running.map(|(seq, _)| *seq).collect();
         for seq in &running {
             self.stop(*seq, 0);
         }
-        for id in dropped {
-            self.remove_shop(id);
+        let has_some = |id: &&u32| self.shops[**id as usize].parts.iter().any(|part| named(part.id));
+        for id in self.ids.values().filter(has_some).copied().collect::<BTreeSet<u32>>() {
+            let shares = self.shares();
+            let shop = &mut self.shops[id as usize];
+            shop.parts.forget(&named);
+            shop.lanes.retain(|_, lane| lane.running || !lane.held.is_empty());
+            if shop.is_idle() {
+                self.remove_shop(id);
+            } else {
+                shop.replace(id, shares, &mut self.turns);
+            }
         }
         running
     }
@@ -277,9 +315,9 @@ impl<T> Schedule<T> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Whether anything of a shop is held, runs, or is still to be read.
-    pub fn has_work(&self, shop: &Shop) -> bool {
-        self.ids.get(shop).is_some_and(|id| !self.shops[*id as usize].is_idle())
+    /// Whether anything of a shop is held, runs, or is still to be read in a partition.
+    pub fn has_work(&self, part: i64, shop: &Shop) -> bool {
+        self.ids.get(shop).is_some_and(|id| self.shops[*id as usize].parts.has_work(part))
     }
 
     /// How many jobs run.
@@ -297,9 +335,9 @@ impl<T> Schedule<T> {
         self.ids.len()
     }
 
-    /// A shop's share of the slots: half, so that two shops with endless work have the same.
-    fn share(&self) -> usize {
-        self.slots.div_ceil(2)
+    /// A shop's fair share is half of the slots, so that two shops with endless work have the same.
+    fn shares(&self) -> Shares {
+        Shares { fair: self.slots.div_ceil(2), most: self.slots.saturating_mul(SHOP_QUARTERS_MAX).div_ceil(4) }
     }
 
     /// Slots that only a shop gets that runs nothing: an eighth, and one of four.

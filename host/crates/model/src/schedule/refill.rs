@@ -1,16 +1,18 @@
 //! How jobs come in: fresh from a commit, or read back from the database.
 
 use super::window::{self, Asked};
-use super::{Head, Lane, Offered, Scan, Schedule, ShopState, Strand};
+use super::{Head, Offered, Scan, Schedule, ShopState, Spot, Strand};
 use crate::job_options::Priority;
 use crate::tenant::Shop;
 
-/// A read that the schedule wants: the queued jobs of one shop and rank with `seq >= from_seq`, in the order of `seq`, the
-/// first `rows` of them.
+/// A read that the schedule wants: the queued jobs of one shop, partition and rank with `seq >= from_seq`, in the order of
+/// `seq`, the first `rows` of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refill {
     /// Whose jobs.
     pub shop: Shop,
+    /// In which partition.
+    pub part: i64,
     /// Of which rank.
     pub rank: Priority,
     /// The least number.
@@ -31,6 +33,12 @@ pub struct Refilled {
     pub spilled: usize,
 }
 
+impl Refill {
+    fn spot(&self) -> Spot {
+        Spot { part: self.part, rank: usize::from(self.rank.rank()) }
+    }
+}
+
 /// What became of one row.
 enum Admitted {
     Held,
@@ -43,15 +51,15 @@ impl<T> Schedule<T> {
     /// Offers a job that this host has just committed, so that nobody reads it back. Refused when the shop has jobs of its
     /// rank that were not read yet: they come first, and a refill brings this one in its turn.
     ///
-    /// The shops of a partition are made known by [`Self::rescan`] before anything is offered for them.
+    /// The shops with jobs in a partition are made known by [`Self::rescan`] before anything is offered for them.
     pub fn offer_fresh(&mut self, head: Head<T>) -> Offered {
         let seq = head.seq;
         if self.held.contains_key(&seq) || self.running.contains_key(&seq) {
             return Offered::Known;
         }
         let id = self.shop_id(&head.shop);
-        let rank = head.window();
-        let admitted = if self.shop(id).windows[rank].unread.is_some() {
+        let spot = head.spot();
+        let admitted = if self.shop(id).parts.window(spot).unread.is_some() {
             Admitted::Full
         } else {
             self.admit(id, head, &mut Scan::alone())
@@ -60,26 +68,26 @@ impl<T> Schedule<T> {
             return Offered::Held;
         }
         if matches!(admitted, Admitted::Full) {
-            self.shop(id).windows[rank].note_unread(seq);
+            self.shop(id).parts.window(spot).note_unread(seq);
         }
-        self.moved(id, rank, None, None);
+        self.moved(id, spot, None, None);
         Offered::Spilled
     }
 
     /// Somebody committed a job that was not offered here, or there may be some from `from_seq` on.
-    pub fn more(&mut self, shop: &Shop, rank: Priority, from_seq: i64) {
+    pub fn more(&mut self, part: i64, shop: &Shop, rank: Priority, from_seq: i64) {
         let id = self.shop_id(shop);
-        let rank = usize::from(rank.rank());
-        self.shop(id).windows[rank].note_unread(from_seq);
-        self.moved(id, rank, None, None);
+        let spot = Spot { part, rank: usize::from(rank.rank()) };
+        self.shop(id).parts.window(spot).note_unread(from_seq);
+        self.moved(id, spot, None, None);
     }
 
-    /// [`Self::more`] for all ranks: for a shop that has just become this host's, from the least number on; from time to
+    /// [`Self::more`] for all ranks: in a partition that has just become this host's, from the least number on; from time to
     /// time, for numbers that became visible only after higher ones had been read, from what was the greatest number before
     /// the longest transaction can have begun.
-    pub fn rescan(&mut self, shop: &Shop, from_seq: i64) {
+    pub fn rescan(&mut self, part: i64, shop: &Shop, from_seq: i64) {
         for rank in Priority::ALL {
-            self.more(shop, rank, from_seq);
+            self.more(part, shop, rank, from_seq);
         }
     }
 
@@ -88,34 +96,34 @@ impl<T> Schedule<T> {
     pub fn hungry(&mut self, limit: usize) -> Vec<Refill> {
         let mut refills = Vec::new();
         while refills.len() < limit {
-            let Some((id, rank)) = self.hungry.pop_front() else { break };
+            let Some((id, spot)) = self.hungry.pop_front() else { break };
             let tight = self.is_tight();
             let shop = &mut self.shops[id as usize];
-            let window = &mut shop.windows[rank];
+            let Some(window) = shop.parts.known(spot) else { continue };
             window.listed = false;
             if !window.is_hungry(tight) {
                 continue;
             }
             self.tickets += 1;
             let Some(from_seq) = window.ask(self.tickets) else {
-                self.moved(id, rank, None, None);
+                self.moved(id, spot, None, None);
                 continue;
             };
             let rows = if tight { window::HELD_PER_RANK_TIGHT } else { window::REFILL_ROWS_MAX };
-            let (shop, rank) = (shop.shop.clone(), Priority::ALL[rank]);
-            refills.push(Refill { shop, rank, from_seq, rows, ticket: self.tickets });
+            let (shop, part, rank) = (shop.shop.clone(), spot.part, Priority::ALL[spot.rank]);
+            refills.push(Refill { shop, part, rank, from_seq, rows, ticket: self.tickets });
         }
         refills
     }
 
     /// The answer to a refill: its rows in the order of their numbers, and whether there were no more. An answer that nobody
-    /// waits for any longer, because the shop was dropped meanwhile or rows before it turned up, changes nothing.
+    /// waits for any longer, because the partition was dropped meanwhile or rows before it turned up, changes nothing.
     pub fn refill(&mut self, refill: &Refill, heads: Vec<Head<T>>, end: bool) -> Refilled {
         let mut refilled = Refilled::default();
-        let rank = usize::from(refill.rank.rank());
+        let spot = refill.spot();
         let Some((id, Asked { gone, let_go, since, .. })) = self.answered(refill) else { return refilled };
-        if self.shop(id).windows[rank].is_beyond_unread(refill.from_seq) {
-            self.reread(id, rank, since);
+        if self.shop(id).parts.window(spot).is_beyond_unread(refill.from_seq) {
+            self.reread(id, spot, since);
             return refilled;
         }
         let mut scan = Scan::new(refill.from_seq);
@@ -129,7 +137,7 @@ impl<T> Schedule<T> {
             }
             let admitted = match &head.lane {
                 Some(lane) if let_go.contains(&seq) => {
-                    self.refuse(id, rank, Some(lane), Strand::Lane(lane.clone()), seq, &mut scan)
+                    self.refuse(id, spot, &Strand::Lane(lane.clone()), seq, &mut scan)
                 }
                 _ => self.admit(id, head, &mut scan),
             };
@@ -143,40 +151,38 @@ impl<T> Schedule<T> {
                 }
             }
         }
-        let shop = &mut self.shops[id as usize];
-        shop.windows[rank].covered(&scan, to, since);
-        self.relist(id, rank);
-        self.moved(id, rank, None, None);
+        self.shop(id).parts.window(spot).covered(&scan, to, since);
+        self.relist(id, spot);
+        self.moved(id, spot, None, None);
         refilled
     }
 
     /// The read failed: it will be asked for again.
     pub fn unanswered(&mut self, refill: &Refill) {
-        let rank = usize::from(refill.rank.rank());
         if let Some((id, Asked { since, .. })) = self.answered(refill) {
-            self.reread(id, rank, since);
+            self.reread(id, refill.spot(), since);
         }
     }
 
     /// A read taught nothing.
-    fn reread(&mut self, id: u32, rank: usize, since: Option<i64>) {
+    fn reread(&mut self, id: u32, spot: Spot, since: Option<i64>) {
         if let Some(since) = since {
-            self.shop(id).windows[rank].note_unread(since);
+            self.shop(id).parts.window(spot).note_unread(since);
         }
-        self.relist(id, rank);
-        self.moved(id, rank, None, None);
+        self.relist(id, spot);
+        self.moved(id, spot, None, None);
     }
 
     fn answered(&mut self, refill: &Refill) -> Option<(u32, Asked)> {
         let id = *self.ids.get(&refill.shop)?;
-        let window = &mut self.shop(id).windows[usize::from(refill.rank.rank())];
+        let window = self.shop(id).parts.known(refill.spot())?;
         Some((id, window.answered(refill.ticket)?))
     }
 
     /// Strands that are still behind a spill, with little left, are to be read again.
-    fn relist(&mut self, id: u32, rank: usize) {
+    fn relist(&mut self, id: u32, spot: Spot) {
         let shop = &mut self.shops[id as usize];
-        let window = &mut shop.windows[rank];
+        let window = shop.parts.window(spot);
         for strand in window.spilled() {
             match strand {
                 Strand::Queue(queue) => window.queue_drains(&queue),
@@ -192,10 +198,10 @@ impl<T> Schedule<T> {
 
     /// Holds a job if its window, its lane and its queue have room for it and none is missing before it.
     fn admit(&mut self, id: u32, head: Head<T>, scan: &mut Scan) -> Admitted {
-        let (seq, rank, tight) = (head.seq, head.window(), self.is_tight());
+        let (seq, spot, tight) = (head.seq, head.spot(), self.is_tight());
         let due = head.not_before_ms <= self.now_ms;
         let shop = &mut self.shops[id as usize];
-        let window = &mut shop.windows[rank];
+        let window = shop.parts.window(spot);
         if window.is_full(tight) {
             return Admitted::Full;
         }
@@ -209,7 +215,7 @@ impl<T> Schedule<T> {
             let last = state.and_then(|lane| lane.held.last().copied()).filter(|last| *last > seq);
             let behind = window.is_behind_spill(strand, seq, scan);
             if behind || (full && last.is_none()) {
-                return self.refuse(id, rank, Some(lane), strand.clone(), seq, scan);
+                return self.refuse(id, spot, strand, seq, scan);
             }
             evict = last.filter(|_| full);
         }
@@ -217,32 +223,28 @@ impl<T> Schedule<T> {
         if let Some(queue) = head.queue_name().filter(|_| due) {
             let strand = Strand::Queue(queue.clone());
             if window.is_behind_spill(&strand, seq, scan) || window.is_queue_full(queue) {
-                return self.refuse(id, rank, lane.as_ref(), strand, seq, scan);
+                return self.refuse(id, spot, &strand, seq, scan);
             }
         }
         if let (Some(last), Some(lane), Some(strand)) = (evict, &lane, lane_strand) {
             // It was seen late and comes before others of its lane: the last of them gives way.
-            self.shed(id, rank, lane, last);
+            self.shed(id, spot, lane, last);
             scan.refuse(strand);
         }
         self.hold(id, head);
         Admitted::Held
     }
 
-    /// Refuses a row on account of its lane or its queue, and remembers it there. A lane also remembers what its queue
-    /// refuses, and lets go of what it holds beyond: its order has no gaps.
-    fn refuse(&mut self, id: u32, rank: usize, lane: Option<&Lane>, by: Strand, seq: i64, scan: &mut Scan) -> Admitted {
-        let window = &mut self.shops[id as usize].windows[rank];
-        let lane_strand = lane.cloned().map(Strand::Lane).filter(|strand| *strand != by);
-        if [Some(&by), lane_strand.as_ref()].into_iter().flatten().any(|strand| !window.may_spill(strand, seq)) {
+    /// Refuses a row on account of its lane or its queue, and remembers it there. A lane lets go of what it holds beyond: its
+    /// order has no gaps.
+    fn refuse(&mut self, id: u32, spot: Spot, by: &Strand, seq: i64, scan: &mut Scan) -> Admitted {
+        let window = self.shop(id).parts.window(spot);
+        if !window.may_spill(by, seq) {
             return Admitted::Full;
         }
-        window.spill(by, seq, false, scan);
-        if let Some(strand) = lane_strand {
-            window.spill(strand, seq, true, scan);
-        }
-        if let Some(lane) = lane {
-            self.shed(id, rank, lane, seq);
+        window.spill(by, seq, scan);
+        if let Strand::Lane(lane) = by {
+            self.shed(id, spot, lane, seq);
         }
         Admitted::Refused
     }

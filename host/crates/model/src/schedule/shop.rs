@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Lane;
-use super::turns::{Place, RESTING, RUNNING, SATED, Turns};
-use super::window::Window;
+use super::parts::Parts;
+use super::turns::{FULL, Place, RESTING, RUNNING, SATED, Turns};
+use super::{Lane, Shares, Spot};
 use crate::tenant::Shop;
 
 /// After so many starts of a higher rank the shop's default rank gets one, although high ones are ready.
@@ -42,8 +42,7 @@ pub(super) struct ShopState {
     /// Its ready jobs. A handful: one for each named queue and one for the rest.
     pub(super) flows: Vec<Flow>,
     pub(super) lanes: HashMap<Lane, LaneState>,
-    /// By rank.
-    pub(super) windows: [Window; 3],
+    pub(super) parts: Parts,
     /// Starts of higher ranks since each rank had its last.
     passed_over: [u32; 3],
 }
@@ -76,14 +75,14 @@ impl ShopState {
             estimate_us: ESTIMATE_US,
             flows: Vec::new(),
             lanes: HashMap::new(),
-            windows: <[Window; 3]>::default(),
+            parts: Parts::default(),
             passed_over: [0; 3],
         }
     }
 
     /// Whether nothing is known of the shop but the run time that it has had.
     pub(super) fn is_idle(&self) -> bool {
-        self.held == 0 && self.running == 0 && self.windows.iter().all(Window::is_settled)
+        self.parts.is_empty()
     }
 
     pub(super) fn virtual_us(&self) -> u64 {
@@ -91,11 +90,11 @@ impl ShopState {
     }
 
     /// A job becomes ready.
-    pub(super) fn add_ready(&mut self, id: u32, group: u32, rank: usize, seq: i64, share: usize, turns: &mut Turns) {
+    pub(super) fn add_ready(&mut self, id: u32, group: u32, rank: usize, seq: i64, shares: Shares, turns: &mut Turns) {
         if self.flows.is_empty() {
             // Back from idleness: neither credit for it, nor a debt forgiven.
             self.virtual_us = self.virtual_us.max(turns.virtual_us);
-            self.place = self.place_now(share);
+            self.place = self.place_now(shares);
         }
         let at = self.flows.iter().position(|flow| flow.group == group).unwrap_or_else(|| {
             self.flows.push(Flow { group, ready: <[BTreeSet<i64>; 3]>::default() });
@@ -128,15 +127,16 @@ impl ShopState {
         overdue.chain(0..3).find_map(|rank| Some((rank, first[rank]?)))
     }
 
-    /// A job of the rank starts. Returns what the shop is charged for it until its time is known.
-    pub(super) fn start(&mut self, rank: usize, turns: &mut Turns) -> u64 {
-        self.passed_over[rank] = 0;
-        for lower in rank + 1..3 {
+    /// A job starts. Returns what the shop is charged for it until its time is known.
+    pub(super) fn start(&mut self, spot: Spot, turns: &mut Turns) -> u64 {
+        self.passed_over[spot.rank] = 0;
+        for lower in spot.rank + 1..3 {
             // Ranks without ready jobs are not passed over, or their first would jump ahead.
             let waits = self.flows.iter().any(|flow| !flow.ready[lower].is_empty());
             self.passed_over[lower] = if waits { self.passed_over[lower].saturating_add(1) } else { 0 };
         }
         self.running += 1;
+        self.parts.part(spot.part).running += 1;
         let start = self.virtual_us.max(turns.virtual_us.saturating_sub(CREDIT_US_MAX));
         turns.virtual_us = turns.virtual_us.max(start);
         self.virtual_us = start.saturating_add(self.estimate_us);
@@ -144,8 +144,9 @@ impl ShopState {
     }
 
     /// A job has ended after `ran_us`, for which `charged_us` was charged.
-    pub(super) fn end(&mut self, ran_us: u64, charged_us: u64, turns: &Turns) {
+    pub(super) fn end(&mut self, spot: Spot, ran_us: u64, charged_us: u64, turns: &Turns) {
         self.running -= 1;
+        self.parts.part(spot.part).running -= 1;
         let cost = ran_us.saturating_add(OVERHEAD_US);
         let settled = self.virtual_us.saturating_sub(charged_us).saturating_add(cost);
         self.virtual_us = settled.min(turns.virtual_us.saturating_add(DEBT_US_MAX));
@@ -154,8 +155,8 @@ impl ShopState {
     }
 
     /// Brings the shop to where it belongs in all its groups.
-    pub(super) fn replace(&mut self, id: u32, share: usize, turns: &mut Turns) {
-        let place = self.place_now(share);
+    pub(super) fn replace(&mut self, id: u32, shares: Shares, turns: &mut Turns) {
+        let place = self.place_now(shares);
         if place == self.place {
             return;
         }
@@ -166,10 +167,11 @@ impl ShopState {
         self.place = place;
     }
 
-    fn place_now(&self, share: usize) -> Place {
+    fn place_now(&self, shares: Shares) -> Place {
         let tier = match self.running {
             0 => RESTING,
-            running if running < share => RUNNING,
+            running if running >= shares.most => FULL,
+            running if running < shares.fair => RUNNING,
             _ => SATED,
         };
         Place { tier, virtual_us: self.virtual_us }

@@ -1,6 +1,6 @@
 //! A naive database of jobs, and random histories of it beside a schedule, from seeds.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Forgotten, Head, Lane, Offered, Queue, Refill, Schedule};
 use crate::job_options::{Priority, QueueName};
@@ -16,11 +16,18 @@ pub(super) struct Row {
     late: bool,
 }
 
+/// In the order of the index that a refill reads: partition, shop, rank, number.
+type Key = (i64, Shop, Priority, i64);
+
+fn key_of(head: &Head<()>) -> Key {
+    (head.part, head.shop.clone(), head.rank, head.seq)
+}
+
 /// All jobs, and what runs.
 #[derive(Debug, Default)]
 pub(super) struct Database {
-    pub(super) rows: BTreeMap<(Shop, Priority, i64), Row>,
-    keys: HashMap<i64, (Shop, Priority, i64)>,
+    pub(super) rows: BTreeMap<Key, Row>,
+    keys: HashMap<i64, Key>,
     running: HashMap<i64, Head<()>>,
     lanes: HashSet<(Shop, Lane)>,
     queues: HashMap<(Shop, QueueName), u32>,
@@ -44,13 +51,14 @@ impl Database {
         let head = Head {
             seq: self.last,
             shop: shop.clone(),
+            part: shop.partition_of_job(queue.map(|(name, _)| name)),
             lane: lane.map(Lane::new),
             queue: queue.map(|(name, bound)| Queue { name: QueueName::parse(name).unwrap(), bound }),
             rank: rank.within_lane(lane.is_some()),
             not_before_ms: 0,
             tag: (),
         };
-        let key = (head.shop.clone(), head.rank, head.seq);
+        let key = key_of(&head);
         self.keys.insert(head.seq, key.clone());
         self.rows.insert(key, Row { head: head.clone(), hidden: false, late: false });
         head
@@ -68,7 +76,7 @@ impl Database {
 
     /// What a refill reads.
     pub(super) fn read(&self, refill: &Refill) -> (Vec<Head<()>>, bool) {
-        let key = |seq| (refill.shop.clone(), refill.rank, seq);
+        let key = |seq| (refill.part, refill.shop.clone(), refill.rank, seq);
         let rows = self.rows.range(key(refill.from_seq)..=key(i64::MAX)).map(|(_, row)| row);
         let rows: Vec<_> = rows.filter(|row| !row.hidden).take(refill.rows).map(|row| row.head.clone()).collect();
         let end = rows.len() < refill.rows;
@@ -87,16 +95,16 @@ impl Database {
 
     /// Takes note that a job runs, and holds it to all rules.
     pub(super) fn started(&mut self, head: &Head<()>, now_ms: u64) {
-        let Head { seq, shop, lane, queue, .. } = head;
+        let Head { seq, shop, part, lane, queue, .. } = head;
         let row = self.row(*seq).unwrap_or_else(|| panic!("{seq} is not in the database")).clone();
         assert!(!row.hidden && row.head.not_before_ms <= now_ms, "{row:?} starts at {now_ms}");
         assert!(self.running.insert(*seq, head.clone()).is_none(), "{seq} runs twice");
         if let Some(lane) = lane {
             assert!(self.lanes.insert((shop.clone(), lane.clone())), "{seq} overlaps in `{lane:?}`");
-            let range = (shop.clone(), Priority::Default, i64::MIN)..(shop.clone(), Priority::Default, *seq);
+            let key = |seq| (*part, shop.clone(), Priority::Default, seq);
             let before = self
                 .rows
-                .range(range)
+                .range(key(i64::MIN)..key(*seq))
                 .find(|(_, row)| row.head.lane.as_ref() == Some(lane) && !row.hidden && !row.late);
             assert!(before.is_none() || row.late, "{seq} starts before {before:?}");
         }
@@ -168,6 +176,18 @@ impl Dice {
     }
 }
 
+/// How many shops the histories have.
+const SHOPS: u64 = 5;
+
+/// The queues of the histories, with their bounds.
+const QUEUES: [(&str, u32); 2] = [("a", 1), ("b", 3)];
+
+/// The partitions of all shops and queues.
+fn parts() -> BTreeSet<i64> {
+    let own = (0..SHOPS).map(|number| shop(number).partition());
+    own.chain(QUEUES.map(|(name, _)| shop(0).partition_of_job(Some(name)))).collect()
+}
+
 /// One history: what happens is drawn, what must hold is asserted on the way.
 struct History {
     dice: Dice,
@@ -180,8 +200,6 @@ struct History {
     reads: Vec<(Refill, Vec<Head<()>>, bool)>,
     hidden: Vec<i64>,
 }
-
-const SHOPS: u64 = 5;
 
 impl History {
     fn new(seed: u64) -> Self {
@@ -198,8 +216,8 @@ impl History {
         let skewed = |dice: &mut Dice, sides| dice.roll(sides).min(dice.roll(sides));
         let shop = shop(skewed(&mut self.dice, SHOPS));
         let lane = skewed(&mut self.dice, 12);
-        let lane = (lane < 9).then(|| format!("lane {lane}"));
-        let queue = [("a", 1), ("b", 3)].get(usize::try_from(self.dice.roll(6)).unwrap());
+        let lane = (lane < 8).then(|| format!("lane {lane}"));
+        let queue = QUEUES.get(usize::try_from(self.dice.roll(3)).unwrap()).filter(|_| lane.is_none());
         let rank = Priority::ALL[usize::try_from(self.dice.roll(3)).unwrap()];
         self.database.insert(&shop, lane.as_deref(), queue.copied(), rank)
     }
@@ -212,7 +230,7 @@ impl History {
                 self.database.row(head.seq).unwrap().hidden = true;
                 self.hidden.push(head.seq);
             }
-            1 => self.schedule.more(&head.shop, head.rank, head.seq),
+            1 => self.schedule.more(head.part, &head.shop, head.rank, head.seq),
             _ => {
                 let seq = head.seq;
                 let offered = self.schedule.offer_fresh(head.clone());
@@ -231,6 +249,8 @@ impl History {
                 if let Some(head) = self.schedule.next(self.now_ms) {
                     self.database.started(&head, self.now_ms);
                     assert!(self.database.running.len() <= self.slots);
+                    let of_shop = self.database.running.values().filter(|running| running.shop == head.shop).count();
+                    assert!(of_shop <= (self.slots * 3).div_ceil(4), "{of_shop} of {} slots", self.slots);
                 }
             }
             19..28 => self.end_one(),
@@ -288,7 +308,7 @@ impl History {
     fn cancel(&mut self) {
         let seq = i64::try_from(self.dice.roll(self.database.last.unsigned_abs() + 1)).unwrap();
         if !self.database.running.contains_key(&seq) && !self.hidden.contains(&seq) {
-            let Some((shop, ..)) = self.database.keys.get(&seq).cloned() else { return };
+            let Some((_, shop, ..)) = self.database.keys.get(&seq).cloned() else { return };
             self.database.remove(seq);
             assert_ne!(self.schedule.forget(&shop, seq), Forgotten::Running);
         }
@@ -301,7 +321,7 @@ impl History {
         (row.hidden, row.late) = (false, true);
         let head = row.head.clone();
         match self.dice.roll(3) {
-            0 => self.schedule.more(&head.shop, head.rank, seq),
+            0 => self.schedule.more(head.part, &head.shop, head.rank, seq),
             1 => assert_ne!(self.schedule.offer_fresh(head), Offered::Known),
             _ => {}
         }
@@ -309,18 +329,26 @@ impl History {
 
     /// A lease is lost and comes back.
     fn lose(&mut self) {
-        let lost = shop(self.dice.roll(SHOPS));
-        let mut running = self.schedule.drop_shops(|shop| *shop == lost);
+        let parts: Vec<i64> = parts().into_iter().collect();
+        let lost = parts[usize::try_from(self.dice.roll(parts.len() as u64)).unwrap()];
+        let mut running = self.schedule.drop_partitions(|part| part == lost);
         running.sort_unstable();
         let mut expected: Vec<i64> =
-            self.database.running.values().filter(|head| head.shop == lost).map(|head| head.seq).collect();
+            self.database.running.values().filter(|head| head.part == lost).map(|head| head.seq).collect();
         expected.sort_unstable();
         assert_eq!(running, expected);
         for seq in running {
             self.database.stopped(seq);
             assert!(!self.schedule.done(seq, 1));
         }
-        self.schedule.rescan(&lost, 0);
+        self.rescan(lost);
+    }
+
+    /// Has all that lies in a partition read.
+    fn rescan(&mut self, part: i64) {
+        for number in 0..SHOPS {
+            self.schedule.rescan(part, &shop(number), 0);
+        }
     }
 
     fn crash(&mut self) {
@@ -329,8 +357,8 @@ impl History {
         }
         self.reads.clear();
         self.schedule = Schedule::new(self.slots, self.held_max);
-        for number in 0..SHOPS {
-            self.schedule.rescan(&shop(number), 0);
+        for part in parts() {
+            self.rescan(part);
         }
     }
 
@@ -345,8 +373,8 @@ impl History {
         while !self.hidden.is_empty() {
             self.show();
         }
-        for number in 0..SHOPS {
-            self.schedule.rescan(&shop(number), 0);
+        for part in parts() {
+            self.rescan(part);
         }
         self.database.drain(&mut self.schedule, &mut self.now_ms, usize::MAX);
         assert!(self.database.rows.is_empty(), "left: {:?}", self.database.rows);
@@ -360,11 +388,19 @@ fn audit(schedule: &Schedule<()>) {
     for (id, state) in schedule.shops.iter().enumerate() {
         let held: Vec<_> = schedule.held.values().filter(|held| held.shop as usize == id).collect();
         assert_eq!(state.held, held.len());
-        assert_eq!(state.running, schedule.running.values().filter(|running| running.shop as usize == id).count());
-        for (rank, window) in state.windows.iter().enumerate() {
-            let here = held.iter().filter(|held| held.head.window() == rank);
-            let waiting = here.clone().filter(|held| held.state == super::State::Waiting).count();
-            assert_eq!((window.live + window.waiting, window.waiting), (here.count(), waiting));
+        let running: Vec<_> = schedule.running.values().filter(|running| running.shop as usize == id).collect();
+        assert_eq!(state.running, running.len());
+        let known: BTreeSet<i64> = state.parts.iter().map(|part| part.id).collect();
+        assert!(held.iter().all(|held| known.contains(&held.head.part)));
+        assert_eq!(known.len(), state.parts.iter().count(), "each partition once");
+        for part in state.parts.iter() {
+            assert_eq!(part.running, running.iter().filter(|running| running.spot.part == part.id).count());
+            assert!(state.parts.has_work(part.id), "a partition is left that has nothing");
+            for (rank, window) in part.windows.iter().enumerate() {
+                let here = held.iter().filter(|held| held.head.spot() == super::Spot { part: part.id, rank });
+                let waiting = here.clone().filter(|held| held.state == super::State::Waiting).count();
+                assert_eq!((window.live + window.waiting, window.waiting), (here.count(), waiting));
+            }
         }
         for lane in state.lanes.values() {
             assert!(lane.held.first().is_none_or(|first| lane.running || lane.front == Some(*first)), "{lane:?}");

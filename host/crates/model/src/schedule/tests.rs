@@ -3,6 +3,7 @@
 use super::simulation::{Database, shop};
 use super::{Forgotten, HELD_PER_RANK_MAX, Head, Offered, Schedule};
 use crate::job_options::Priority;
+use crate::tenant::Shop;
 
 const HIGH: Priority = Priority::High;
 const DEFAULT: Priority = Priority::Default;
@@ -12,9 +13,14 @@ const LOW: Priority = Priority::Low;
 fn over(database: &Database, slots: usize) -> Schedule<()> {
     let mut schedule = Schedule::new(slots, 1_000_000);
     for row in database.rows.values() {
-        schedule.more(&row.head.shop, row.head.rank, row.head.seq);
+        schedule.more(row.head.part, &row.head.shop, row.head.rank, row.head.seq);
     }
     schedule
+}
+
+/// Has all jobs of a shop read that are in no queue.
+fn rescan(schedule: &mut Schedule<()>, shop: &Shop) {
+    schedule.rescan(shop.partition(), shop, 0);
 }
 
 /// Starts what can be started now.
@@ -83,7 +89,7 @@ fn a_shop_with_a_hundred_thousand_jobs_does_not_hold_up_another() {
         let mut database = Database::default();
         (0..100_000).for_each(|_| drop(database.insert(&shop(1), lane, queue, DEFAULT)));
         let mut schedule = Schedule::new(4, 1_000_000);
-        schedule.rescan(&shop(1), 0);
+        schedule.rescan(shop(1).partition_of_job(queue.map(|(name, _)| name)), &shop(1), 0);
         let mut now_ms = 0;
         database.drain(&mut schedule, &mut now_ms, 50);
         let small = database.insert(&shop(2), None, None, DEFAULT);
@@ -142,14 +148,14 @@ fn a_shop_takes_its_share_of_the_slots_and_never_the_last() {
         (0..100).for_each(|_| drop(database.insert(&shop(number), None, None, DEFAULT)));
     }
     let mut schedule = Schedule::new(16, 1_000);
-    schedule.rescan(&shop(1), 0);
+    rescan(&mut schedule, &shop(1));
     database.refill(&mut schedule);
-    assert_eq!(starts(&mut schedule, 0).len(), 14, "alone: all but an eighth");
-    schedule.rescan(&shop(2), 0);
-    schedule.rescan(&shop(3), 0);
+    assert_eq!(starts(&mut schedule, 0).len(), 12, "alone: all but a quarter");
+    rescan(&mut schedule, &shop(2));
+    rescan(&mut schedule, &shop(3));
     database.refill(&mut schedule);
     assert_eq!(starts(&mut schedule, 0).len(), 2, "each of the others at once");
-    for seq in 1..=14 {
+    for seq in 1..=12 {
         schedule.done(seq, 1_000);
     }
     let started = starts(&mut schedule, 0);
@@ -190,7 +196,7 @@ fn what_ended_during_a_read_does_not_run_again() {
     for job in &jobs[..2] {
         schedule.offer_fresh(job.clone());
     }
-    schedule.rescan(&shop(1), 0);
+    rescan(&mut schedule, &shop(1));
     let refills = schedule.hungry(9);
     assert_eq!(refills.len(), 3, "one for each rank");
     let answers: Vec<_> = refills.iter().map(|refill| database.read(refill)).collect();
@@ -216,7 +222,7 @@ fn a_full_schedule_still_reads_a_little_for_each_shop() {
     }
     let mut schedule = Schedule::new(2, 300);
     for number in 0..100 {
-        schedule.rescan(&shop(number), 0);
+        rescan(&mut schedule, &shop(number));
     }
     while database.refill(&mut schedule) > 0 {}
     assert!(schedule.held() <= 300 + 256 + 100 * super::HELD_PER_RANK_TIGHT, "{}", schedule.held());
@@ -226,17 +232,92 @@ fn a_full_schedule_still_reads_a_little_for_each_shop() {
 }
 
 #[test]
-fn a_dropped_shop_is_gone_with_all_that_runs() {
+fn a_dropped_partition_is_gone_with_all_that_runs_and_nothing_else() {
     let mut database = Database::default();
     for number in [1, 2] {
-        (0..3).for_each(|_| drop(database.insert(&shop(number), None, Some(("q", 2)), DEFAULT)));
+        (0..3).for_each(|_| drop(database.insert(&shop(number), None, Some(("sync", 2)), DEFAULT)));
     }
+    (0..2).for_each(|_| drop(database.insert(&shop(1), Some("a"), None, DEFAULT)));
+    let queue = shop(1).partition_of_job(Some("sync"));
+    assert!(![1, 2].map(|number| shop(number).partition()).contains(&queue));
     let mut schedule = over(&database, 8);
     database.refill(&mut schedule);
+    assert_eq!(starts(&mut schedule, 0), [1, 4, 7], "one of each shop, and then the lane's first");
+    let mut dropped = schedule.drop_partitions(|part| part == queue);
+    dropped.sort_unstable();
+    assert_eq!(dropped, [1, 4]);
+    assert_eq!((schedule.shops(), schedule.running(), schedule.held()), (1, 1, 1), "the lane of the first shop");
+    assert!(schedule.has_work(shop(1).partition(), &shop(1)) && !schedule.has_work(queue, &shop(1)));
+    assert!(schedule.done(7, 10), "what runs elsewhere goes on");
+    assert_eq!(starts(&mut schedule, 0), [8]);
+    // It comes back, with the queue's places free.
+    for number in [1, 2] {
+        schedule.rescan(queue, &shop(number), 0);
+    }
+    database.refill(&mut schedule);
     assert_eq!(starts(&mut schedule, 0).len(), 2);
-    assert_eq!(schedule.drop_shops(|shop| &*shop.id == "1").len(), 1);
-    assert_eq!((schedule.shops(), schedule.running(), schedule.held()), (1, 1, 2));
-    assert_eq!(starts(&mut schedule, 0).len(), 1, "the queue's place is free");
-    assert_eq!(schedule.drop_shops(|_| true).len(), 2);
+    assert_eq!(schedule.drop_partitions(|_| true).len(), 3);
     assert_eq!((schedule.shops(), schedule.running(), schedule.held()), (0, 0, 0));
+}
+
+#[test]
+fn each_partition_is_read_by_itself() {
+    let mut database = Database::default();
+    let queued: Vec<_> = (0..2).map(|_| database.insert(&shop(1), None, Some(("sync", 9)), DEFAULT)).collect();
+    let own = database.insert(&shop(1), None, None, DEFAULT);
+    assert_ne!(own.part, queued[0].part);
+    let mut schedule = Schedule::new(8, 1_000);
+    // What is unread in one is nothing to the other.
+    schedule.more(queued[0].part, &shop(1), DEFAULT, 1);
+    assert_eq!(schedule.offer_fresh(own), Offered::Held);
+    assert_eq!(schedule.offer_fresh(queued[1].clone()), Offered::Spilled);
+    let refills = schedule.hungry(9);
+    assert_eq!(refills.iter().map(|refill| refill.part).collect::<Vec<_>>(), [queued[0].part]);
+    let (rows, end) = database.read(&refills[0]);
+    assert_eq!((rows.len(), end), (2, true));
+    schedule.refill(&refills[0], rows, end);
+    assert_eq!(starts(&mut schedule, 0), [1, 2, 3]);
+}
+
+#[test]
+fn a_shops_run_time_counts_over_all_its_partitions() {
+    let mut database = Database::default();
+    for queue in [None, Some(("sync", 9)), Some(("export", 9))] {
+        (0..200).for_each(|_| drop(database.insert(&shop(1), None, queue, DEFAULT)));
+    }
+    (0..200).for_each(|_| drop(database.insert(&shop(2), None, None, DEFAULT)));
+    let parts: std::collections::HashSet<_> = database.rows.values().map(|row| row.head.part).collect();
+    assert_eq!(parts.len(), 4);
+    let mut schedule = over(&database, 1);
+    let order = database.drain(&mut schedule, &mut 0, 200);
+    let second = order.iter().filter(|seq| **seq > 600).count();
+    assert!((98..=102).contains(&second), "{second} of 200");
+}
+
+#[test]
+fn a_shop_never_has_more_than_three_quarters_of_the_slots() {
+    for (slots, most) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (8, 6), (64, 48), (256, 192)] {
+        let mut database = Database::default();
+        for number in 0..slots {
+            // In partitions of its own, too: the bound is the shop's.
+            let queue = if number % 2 == 0 { None } else { Some(("sync", 1_000)) };
+            (0..2).for_each(|_| drop(database.insert(&shop(1), None, queue, DEFAULT)));
+        }
+        let mut schedule = over(&database, slots);
+        while database.refill(&mut schedule) > 0 {}
+        assert_eq!(starts(&mut schedule, 0).len(), most, "alone with {slots} slots");
+        assert_eq!(schedule.wake_at(), None);
+        // Nothing of it has to end for the others.
+        for number in 0..slots - most {
+            let other = database.insert(&shop(2 + number as u64), None, None, DEFAULT);
+            assert_eq!(schedule.offer_fresh(other.clone()), Offered::Held);
+            assert_eq!(starts(&mut schedule, 0), [other.seq], "beside {most} of {slots}");
+        }
+        assert_eq!(schedule.running(), slots);
+        let first = database.rows.values().map(|row| row.head.seq).min().unwrap();
+        assert!(schedule.done(first, 10));
+        if slots == most {
+            assert_eq!(starts(&mut schedule, 0).len(), 1, "its own place");
+        }
+    }
 }

@@ -13,14 +13,16 @@ use std::sync::Arc;
 
 use crate::job_options::QueueName;
 
-/// Shops by what they run at the moment: nothing, less than their share, their share or more.
-pub(super) const TIERS: usize = 3;
+/// Shops by what they run at the moment: nothing, less than their share, their share or more, all that they may.
+pub(super) const TIERS: usize = 4;
 /// The tier of shops that run nothing.
 pub(super) const RESTING: usize = 0;
 /// The tier of shops that run something, but less than their share.
 pub(super) const RUNNING: usize = 1;
 /// The tier of shops that have their share, and wait while others have work.
 pub(super) const SATED: usize = 2;
+/// The tier of shops that have all that they may, and wait for one of their own jobs to end.
+pub(super) const FULL: usize = 3;
 
 /// The group of the jobs without a queue.
 pub(super) const NO_QUEUE: u32 = 0;

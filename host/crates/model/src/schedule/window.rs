@@ -1,4 +1,4 @@
-//! What of the database's jobs of one shop and one rank is in memory, and where to read on.
+//! What of the database's jobs of one shop, partition and rank is in memory, and where to read on.
 //!
 //! The window remembers where its reading stands in two ways. `unread` is the first row that may not have been seen at all.
 //! A *spill* is the first row of one strand (a lane or a named queue) that was seen and refused, because the strand had its
@@ -50,8 +50,6 @@ pub(super) enum Strand {
 #[derive(Debug)]
 pub(super) struct Spill {
     pub(super) from: i64,
-    /// The lane itself has room; it waits for this queue, and reading for the lane alone would find nothing.
-    by_queue: bool,
     /// Whether it stands in `Window::drained`.
     listed: bool,
 }
@@ -125,9 +123,10 @@ impl Window {
         }
     }
 
-    /// Whether there is nothing left to know of the shop.
-    pub(super) fn is_settled(&self) -> bool {
-        self.unread.is_none() && self.asked.is_none() && self.spills.is_empty()
+    /// Whether nothing is held, and nothing is left to know.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_settled = self.unread.is_none() && self.asked.is_none() && self.spills.is_empty();
+        is_settled && self.live == 0 && self.waiting == 0
     }
 
     pub(super) fn is_full(&self, tight: bool) -> bool {
@@ -223,25 +222,21 @@ impl Window {
     }
 
     /// A row of the strand was refused.
-    pub(super) fn spill(&mut self, strand: Strand, seq: i64, by_queue: bool, scan: &mut Scan) {
+    pub(super) fn spill(&mut self, strand: &Strand, seq: i64, scan: &mut Scan) {
         self.note_since(seq);
         let first = scan.refused.insert(strand.clone());
-        let spill = self.spills.entry(strand).or_insert(Spill { from: seq, by_queue, listed: false });
+        let spill = self.spills.entry(strand.clone()).or_insert(Spill { from: seq, listed: false });
         // All rows from the spill to this one were seen in this pass and taken.
         let advances = first && spill.from >= scan.from;
         spill.from = if advances { seq } else { spill.from.min(seq) };
-        if first {
-            spill.by_queue = by_queue;
-        }
     }
 
     /// A lane let go of what it held from this row on.
     pub(super) fn spill_back(&mut self, lane: &Lane, seq: i64) {
         self.note_since(seq);
         let spill = self.spills.entry(Strand::Lane(lane.clone()));
-        let spill = spill.or_insert(Spill { from: seq, by_queue: false, listed: false });
+        let spill = spill.or_insert(Spill { from: seq, listed: false });
         spill.from = spill.from.min(seq);
-        spill.by_queue = false;
     }
 
     /// Takes what the pass has learned of all rows from `scan.from` to `to`; to the end when that is the greatest number.
@@ -259,7 +254,6 @@ impl Window {
                 return true;
             }
             // Every row of the strand up to here is held or done. What is unread finds the rest in its order.
-            spill.by_queue = false;
             spill.from = next.unwrap_or(i64::MAX);
             next.is_some() && unread.is_none_or(|unread| spill.from < unread)
         });
@@ -286,7 +280,7 @@ impl Window {
     }
 
     fn list(&mut self, strand: Strand) {
-        if let Some(spill) = self.spills.get_mut(&strand).filter(|spill| !spill.listed && !spill.by_queue) {
+        if let Some(spill) = self.spills.get_mut(&strand).filter(|spill| !spill.listed) {
             spill.listed = true;
             self.drained.push_back(strand);
         }

@@ -216,7 +216,7 @@ pub(super) async fn write_deliveries_and_jobs(
                 (*seq).into(),
                 (&*unit.shop.app).into(),
                 (&*unit.shop.id).into(),
-                unit.shop.partition().into(),
+                job.partition(&unit.shop).into(),
                 job.kind.as_str().into(),
                 job.lane.as_deref().into(),
                 job.queue.as_ref().map(|(name, _)| name.as_str()).into(),
