@@ -3,5 +3,6 @@
 //! The layers and what each may know are in `docs/architecture.md`.
 
 pub mod cli;
+pub mod config;
 pub mod pipeline;
 pub mod scheduler;

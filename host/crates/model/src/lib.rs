@@ -9,7 +9,7 @@ pub mod error;
 pub mod graphql;
 pub mod job_options;
 pub mod json;
-mod near;
+pub mod near;
 pub mod query;
 pub mod record;
 pub mod retry;

@@ -7,7 +7,7 @@ const HINT_NAMES_MAX: usize = 8;
 const COMPARED_BYTES_MAX: usize = 128;
 
 /// What somebody who wrote `name` may have meant.
-pub(crate) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<_> = known.map(|known| (distance(name, known), known)).collect();
     known.sort_unstable();
     match known.as_slice() {

@@ -1,0 +1,67 @@
+//! What a host takes and keeps at most: each limit with its default, its range and its reason.
+//!
+//! To add one: a field, a line in [`KEYS`], and a row in `docs/configuration.md`.
+
+use super::document::Section;
+
+/// The limits of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a webhook's body. 10 MiB: no platform documents a larger one, and what a plugin may be handed ends at 16.
+    pub body_bytes_max: u64,
+    /// Days that deliveries are kept for inspection and replay. 14: two weeks, one to notice and one to mend.
+    pub deliveries_days: u64,
+    /// Days that the log of invocations is kept. 30: a month, as reports are made.
+    pub invocations_days: u64,
+    /// Days that it is remembered that a record was deleted. 30: platforms report late by a day at most; a sync that was
+    /// interrupted goes on within weeks.
+    pub tombstones_days: u64,
+    /// Bytes of all sandboxes' memories together; who needs more waits. 4 GiB: the bound of what plugins take from a machine.
+    pub sandbox_bytes_max: u64,
+    /// Seconds that work under way has to end after the host is told to stop. 25: what orchestrators wait, 30, less the time to
+    /// close what is open.
+    pub drain_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 10 << 20,
+            deliveries_days: 14,
+            invocations_days: 30,
+            tombstones_days: 30,
+            sandbox_bytes_max: 4 << 30,
+            drain_seconds: 25,
+        }
+    }
+}
+
+/// A limit's key, its field, and between what it has to be.
+type Key = (&'static str, fn(&mut Limits) -> &mut u64, u64, u64);
+
+/// Ten years: what is kept longer is an archive and belongs elsewhere.
+const DAYS_MAX: u64 = 3_650;
+
+/// Every limit. The least is what nothing works below; of bodies the most is what one call may hand to a plugin, of sandboxes
+/// the least is one plugin's memory.
+const KEYS: &[Key] = &[
+    ("body_bytes_max", |limits| &mut limits.body_bytes_max, 1 << 10, 16 << 20),
+    ("deliveries_days", |limits| &mut limits.deliveries_days, 1, DAYS_MAX),
+    ("invocations_days", |limits| &mut limits.invocations_days, 1, DAYS_MAX),
+    ("tombstones_days", |limits| &mut limits.tombstones_days, 1, DAYS_MAX),
+    ("sandbox_bytes_max", |limits| &mut limits.sandbox_bytes_max, 128 << 20, 1 << 40),
+    ("drain_seconds", |limits| &mut limits.drain_seconds, 0, 3_600),
+];
+
+/// Reads the section.
+pub(super) fn read(server: &Section<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let known: Vec<_> = KEYS.iter().map(|(name, ..)| *name).collect();
+    let Some(section) = server.section("limits", &known) else { return limits };
+    for (name, field, least, most) in KEYS {
+        if let Some(value) = section.get(name).and_then(|item| item.number(*least..=*most)) {
+            *field(&mut limits) = value;
+        }
+    }
+    limits
+}
