@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use tradewind_host::pipeline::Ended;
-use tradewind_store::{JobKind, LoggedInvocation};
+use tradewind_store::{Job, JobKind, LoggedInvocation};
 use tradewind_tests::host::{TestHost, value};
-use tradewind_tests::stores::{NOW_MS, on_both};
+use tradewind_tests::stores::{NOW_MS, on_both, shop};
 
 #[tokio::test]
 async fn success_sees_what_was_committed() {
@@ -106,6 +106,33 @@ async fn every_attempt_at_success_is_told_the_same_but_for_its_number() {
         }
         assert_eq!(seen[0], seen[1]);
         host.leave_jobs();
+    })
+    .await;
+}
+
+/// They are committed whatever becomes of the attempt, and lie where nobody else would look at once.
+#[tokio::test]
+async fn an_attempt_that_fails_says_which_jobs_it_made() {
+    on_both(async |place| {
+        for retryable in [true, false] {
+            let host = TestHost::new(&place, &["puppet"]).await;
+            let id = format!("made-{retryable}");
+            let after = json!([{"enqueue": ["play", null, {"id": id, "queue": "sync"}]},
+                {"fail": {"code": "not-yet", "retryable": retryable}}]);
+            host.deliver("products/create", &json!({"id": id, "scriptAfter": after})).await;
+            let fresh = async |kind| {
+                let is_fresh = |job: &Job| job.kind == kind && job.attempts == 0;
+                host.jobs().await.into_iter().find(is_fresh).unwrap()
+            };
+            host.run(&fresh(JobKind::Delivery).await).await;
+            let ended = host.run(&fresh(JobKind::Success).await).await;
+            let (Ended::Again { ref made, .. } | Ended::Parked { ref made, .. }) = ended else { panic!("{ended:?}") };
+            assert_eq!(matches!(ended, Ended::Again { .. }), retryable);
+            let kept = host.store.job_by_id(&shop(), &id).await.unwrap().unwrap();
+            let made: Vec<_> = made.iter().map(|(seq, job)| (*seq, job.partition(&shop()))).collect();
+            assert_eq!(made, [(kept.seq, shop().partition_of_job(Some("sync")))]);
+            host.leave_jobs();
+        }
     })
     .await;
 }

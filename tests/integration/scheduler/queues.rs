@@ -9,7 +9,7 @@ use tradewind_model::Shop;
 use tradewind_store::{CommitError, Fence, Finish, How, Job, NewJob, Store, Unit};
 use tradewind_tests::stores::{action, on_both};
 
-use super::{Frozen, config, enqueue, numbers, stop, until, until_empty, waiting};
+use super::{Frozen, config, enqueue, eventually, numbers, stop, until_empty, waiting};
 
 /// What runs, on whatever host.
 #[derive(Default)]
@@ -126,11 +126,11 @@ async fn a_queues_bound_holds_over_all_hosts() {
         let (clock, gauge) = (Frozen::new(), Arc::new(Gauge::default()));
         let hosts = [Host::new(&one, &clock, &gauge), Host::new(&two, &clock, &gauge)];
         let [a, b] = [hosts[0].start("a"), hosts[1].start("b")];
-        until("they have half each", || [&a, &b].iter().all(|host| host.stats().partitions == 32)).await;
+        eventually("they have half each", async || [&a, &b].iter().all(|host| host.stats().partitions == 32)).await;
         let done = || hosts.iter().flat_map(|host| host.done()).map(|(seq, _)| seq).collect::<Vec<_>>();
 
         let mut all = fill(&one, [&a, &b]).await;
-        until("all are done", || done().len() >= all.len()).await;
+        eventually("all are done", async || done().len() >= all.len()).await;
         assert_eq!(waiting(&one).await, []);
         assert_eq!(done().into_iter().collect::<BTreeSet<_>>(), all);
         for host in &hosts {
@@ -142,7 +142,7 @@ async fn a_queues_bound_holds_over_all_hosts() {
         all.extend(fill(&one, [&b, &a]).await);
         stop(a).await;
         until_empty(&one).await;
-        until("all are done", || done().len() >= all.len()).await;
+        eventually("all are done", async || done().len() >= all.len()).await;
         assert_eq!(done().len(), all.len(), "something was done twice");
         assert_eq!(*gauge.excess.lock().unwrap(), [0; 0], "these ran beside another one of their queue");
         stop(b).await;
