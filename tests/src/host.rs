@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tradewind_host::pipeline::{
-    App, Clock, Ended, Incoming, Installed, LogSink, Mapper, Pipeline, Source, Unmappable, lane_of,
-};
+use tradewind_host::pipeline::{App, Clock, Ended, Installed, LogSink, Pipeline, Source, lane_of};
 use tradewind_model::schema::{Model, Schema};
 use tradewind_model::{Json, RecordKey, Shop};
+use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
 use tradewind_runtime::Plugin;
 use tradewind_runtime::session::LogEntry;
 use tradewind_store::{
@@ -92,14 +91,14 @@ impl LogSink for TestLog {
 struct TestMapper;
 
 impl Mapper for TestMapper {
-    fn map(&self, delivery: &Delivery, body: &Json) -> Result<Vec<Incoming>, Unmappable> {
-        let (things, _) = delivery.topic.split_once('/').unwrap_or_default();
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable> {
+        let (things, _) = report.topic.split_once('/').unwrap_or_default();
         if !matches!(things, "products" | "variants" | "unknown") {
             return Ok(Vec::new());
         }
-        let mut incoming = PlainMapper.map(delivery, body)?;
+        let mut incoming = PlainMapper.map(report)?;
         for change in &mut incoming {
-            let (Incoming::Saved { model, .. } | Incoming::Deleted { model, .. }) = change;
+            let (Incoming::Saved(Saved { model, .. }) | Incoming::Deleted { model, .. }) = change;
             match things {
                 "variants" => "shopify/product-variant".clone_into(model),
                 "unknown" => "shopify/unknown".clone_into(model),
@@ -107,6 +106,10 @@ impl Mapper for TestMapper {
             }
         }
         Ok(incoming)
+    }
+
+    fn family(&self, _: &Report<'_>, _: &Saved, _: &Children) -> Result<Family, Unmappable> {
+        Ok(Family::default())
     }
 }
 

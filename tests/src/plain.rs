@@ -3,15 +3,15 @@
 //! Topics are `products/create`, `products/update` and `products/delete`; the body is an object with `id`, `updated_at`
 //! (RFC 3339) and whatever fields the record has. It stands for a platform where only what comes after the mapping is tested.
 
-use tradewind_host::pipeline::{Incoming, Mapper, Unmappable};
 use tradewind_model::Json;
-use tradewind_store::Delivery;
+use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
 
 /// Maps a body to the one record of `shopify/product` that it is.
 pub struct PlainMapper;
 
 impl Mapper for PlainMapper {
-    fn map(&self, delivery: &Delivery, body: &Json) -> Result<Vec<Incoming>, Unmappable> {
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable> {
+        let body = report.body;
         let unmappable = |what: &str| Unmappable { reason: format!("the body has no {what}") };
         let id = body.member("id").ok_or_else(|| unmappable("`id`"))?;
         let id = id.to::<String>().unwrap_or_else(|_| id.as_str().to_owned());
@@ -19,10 +19,14 @@ impl Mapper for PlainMapper {
         let updated_us = updated_at.map(|time| tradewind_model::value::date_time_us(&time));
         let updated_us = updated_us.map(|time| time.ok_or_else(|| unmappable("readable `updated_at`"))).transpose()?;
         let model = "shopify/product".to_owned();
-        if delivery.topic.ends_with("/delete") {
-            let deleted_us = updated_us.or(delivery.triggered_ms.map(|ms| ms * 1_000));
+        if report.topic.ends_with("/delete") {
+            let deleted_us = updated_us.or(report.triggered_ms.map(|ms| ms * 1_000));
             return Ok(vec![Incoming::Deleted { model, id, deleted_us }]);
         }
-        Ok(vec![Incoming::Saved { model, id, values: body.clone(), updated_us }])
+        Ok(vec![Incoming::Saved(Saved { model, id, values: body.clone(), updated_us, children: Vec::new() })])
+    }
+
+    fn family(&self, _: &Report<'_>, _: &Saved, _: &Children) -> Result<Family, Unmappable> {
+        Ok(Family::default())
     }
 }

@@ -10,6 +10,7 @@ use tradewind_store::NewInvocation;
 
 use super::app::Route;
 use super::context::{Cause, Context, NESTED_ACTIONS_MAX, Stopped};
+use super::echo::{Echoes, origin_for};
 use super::saving::check_whole;
 use super::session::UnitSession;
 use super::work::{Base, internal};
@@ -25,6 +26,8 @@ pub(crate) struct Event<'a> {
     pub(crate) params: Json,
     /// When the platform changed the record; none leaves the time as it was.
     pub(crate) platform_updated_us: Option<i64>,
+    /// The fields whose change is an echo, with the plugin whose write it reports.
+    pub(crate) echoes: Echoes,
     /// Whether the actions run. Without them it is only written.
     pub(crate) runs_actions: bool,
 }
@@ -39,6 +42,7 @@ impl<'a> Event<'a> {
             origin,
             params: Json::object([]),
             platform_updated_us: None,
+            echoes: Echoes::new(),
             runs_actions: true,
         }
     }
@@ -114,6 +118,7 @@ impl Context {
         let is_left = event.verb != "delete";
         let (mut saved, mut manual, mut kept) = (false, false, false);
         for route in routes {
+            tell_origins(&mut record, route, &event.echoes);
             if !route.action().is_interested(&record, event.verb) {
                 self.skipped(route, &event.key);
                 continue;
@@ -154,6 +159,7 @@ impl Context {
             self.save(&record, event.origin).await?;
         }
         for (route, result) in successes {
+            tell_origins(&mut record, route, &event.echoes);
             self.succeed_later(route, Some(&record), Some(event.verb), &event.params, result)?;
         }
         Ok(happened)
@@ -273,6 +279,13 @@ impl Context {
             ..(*self.cause).clone()
         };
         Self { cause: Arc::new(cause), nested: self.nested + 1, ..self.clone() }
+    }
+}
+
+/// Tells a plugin which of the changes are its own write's echo, and which another's.
+fn tell_origins(record: &mut ActiveRecord, route: &Route, echoes: &Echoes) {
+    for (field, by) in echoes {
+        record.set_origin(field, origin_for(&route.installed.name, by));
     }
 }
 

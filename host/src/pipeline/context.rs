@@ -1,7 +1,7 @@
 //! What a piece of work runs in: the app, the unit of work, and why it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use tradewind_runtime::{Failure, Runtime};
 use tradewind_store::{Fence, Store};
 
 use super::app::App;
+use super::clients::Clients;
 use super::work::Shared;
 
 /// The time, as an argument: a test's stands still.
@@ -69,6 +70,7 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
     pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) clients: OnceLock<Arc<dyn Clients>>,
 }
 
 impl Host {

@@ -6,6 +6,7 @@ use tradewind_model::{ActionError, Json};
 use tradewind_runtime::Failure;
 use tradewind_store::How;
 
+use super::CAUSAL_DEPTH_MAX;
 use super::context::Stopped;
 
 /// Why a job is parked. Persisted, and what operators filter by: never rename one.
@@ -43,6 +44,15 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn hopeless(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Hopeless { reason, message: message.into() }
+    }
+
+    /// Too many of our own writes led to the work.
+    pub(crate) fn too_deep(depth: u32) -> Self {
+        let message = format!(
+            "{depth} of our own writes led here, at most {CAUSAL_DEPTH_MAX} may (`causal_depth_max`); hint: do plugins \
+             answer each other's writes?"
+        );
+        Self::hopeless(reason::CAUSAL_DEPTH, message)
     }
 }
 

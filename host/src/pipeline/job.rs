@@ -21,6 +21,9 @@ pub(crate) struct Payload {
     /// What a plugin enqueued: an action or a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) work: Option<Enqueued>,
+    /// The plugin that enqueued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
     /// A call of its own job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) continuation: Option<Box<Continuation>>,
@@ -110,7 +113,7 @@ impl Context {
     }
 
     /// Adds a job to the unit of work. `options` has the job's id; nobody else has one that is new.
-    pub(crate) async fn enqueue(&self, work: &Enqueued, options: &JobOptions, is_new: bool) -> Answer<()> {
+    pub(crate) async fn enqueue(&self, work: &Enqueued, options: &JobOptions, is_new: bool, by: &str) -> Answer<()> {
         let strict = options.on_duplicate == Duplicate::Error;
         if let Some(id) = options.id.as_ref().filter(|_| !is_new) {
             let (buffered, cancelled) = {
@@ -133,7 +136,7 @@ impl Context {
             Enqueued::Action { action, params } => (JobKind::Action, lane_of_action(action, params, options)?),
             Enqueued::Call { .. } => (JobKind::Call, None),
         };
-        let payload = Payload { work: Some(work.clone()), ..Payload::default() };
+        let payload = Payload { work: Some(work.clone()), by: Some(by.to_owned()), ..Payload::default() };
         let job = NewJob {
             queue: options
                 .queue

@@ -9,30 +9,35 @@
 
 mod action;
 mod app;
+mod arrival;
+mod calling;
+mod clients;
 mod context;
 mod continuation;
 mod data;
 mod delivery;
+mod echo;
 mod ending;
+mod family;
 mod job;
-mod mapper;
 mod saving;
 mod session;
 mod work;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tradewind_model::retry::RetryPolicy;
 use tradewind_model::{ActionError, Json, Shop, code};
+use tradewind_platform::mapping::Mapper;
 use tradewind_runtime::Runtime;
 use tradewind_runtime::session::Work as Enqueued;
 use tradewind_store::{CommitError, Committed, Fence, Finish, How, Job, JobKind, NewInvocation, NewJob, Store, Unit};
 
 pub use app::{App, Installed, Route};
+pub use clients::Clients;
 pub use context::{Chance, Clock, LogSink, NESTED_ACTIONS_MAX, Source};
 pub use ending::reason;
-pub use mapper::{Incoming, Mapper, Unmappable};
 pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 
 use context::{Cause, Checkpoint, Context, Host};
@@ -106,8 +111,16 @@ impl Pipeline {
         seed: u64,
         mappers: HashMap<String, Arc<dyn Mapper>>,
     ) -> Self {
-        let host = Arc::new(Host { store, runtime, clock, chance: Chance::new(seed), log });
+        let host = Host { store, runtime, clock, chance: Chance::new(seed), log, clients: OnceLock::new() };
+        let host = Arc::new(host);
         Self { host, apps: RwLock::default(), mappers }
+    }
+
+    /// Lets plugins reach the platforms. Once: who connects it again changes nothing.
+    #[must_use]
+    pub fn with_clients(self, clients: Arc<dyn Clients>) -> Self {
+        let _ = self.host.clients.set(clients);
+        self
     }
 
     /// Puts an app in the place of the one with the same key. What runs goes on with the old one.
@@ -306,12 +319,7 @@ impl Pipeline {
         checkpoint: Option<&Json>,
     ) -> Result<Done, Trouble> {
         if job.depth > CAUSAL_DEPTH_MAX {
-            let message = format!(
-                "{} of our own writes led here, at most {CAUSAL_DEPTH_MAX} may (`causal_depth_max`); hint: do plugins \
-                 answer each other's writes?",
-                job.depth
-            );
-            return Err(Trouble::hopeless(reason::CAUSAL_DEPTH, message));
+            return Err(Trouble::too_deep(job.depth));
         }
         let Some(app) = self.app(&job.shop.app) else {
             let message = format!("there is no app `{}` on this host; hint: deploy it and retry", job.shop.app);
@@ -320,7 +328,7 @@ impl Pipeline {
         let checkpoint = checkpoint.map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
         let context = self.context(&app, work, Cause::of(job, fence, checkpoint));
         let payload = job.payload.as_ref().map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
-        let Payload { work, continuation, replay } = payload.unwrap_or_default();
+        let Payload { work, by, continuation, replay } = payload.unwrap_or_default();
         match (job.kind, work, continuation) {
             (JobKind::Delivery, ..) => {
                 let outcome = self.deliver(context, job, replay).await?;
@@ -339,11 +347,14 @@ impl Pipeline {
                 context.continue_success(&continuation).await?;
                 Ok(Done { outcome: job::DONE, result: None })
             }
-            (JobKind::Call, ..) => {
-                let message = "this host has no platform client; hint: connect the shop and retry";
-                Err(Trouble::hopeless(reason::NOT_INSTALLED, message))
+            (JobKind::Call, Some(Enqueued::Call { call }), _) => {
+                let result = context.call_later(&by.unwrap_or_default(), &call).await?;
+                let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
+                Ok(Done { outcome: job::DONE, result })
             }
-            (JobKind::Action | JobKind::Success, ..) => Err(damaged(job, &"it does not say what to do")),
+            (JobKind::Action | JobKind::Success | JobKind::Call, ..) => {
+                Err(damaged(job, &"it does not say what to do"))
+            }
         }
     }
 }

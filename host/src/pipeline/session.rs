@@ -8,7 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tradewind_model::job_options::JobOptions;
 use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey, code};
-use tradewind_runtime::session::{Answer, LogEntry, Page, Which, Work as Enqueued, Write};
+use tradewind_runtime::session::{
+    Answer, ClientShop, ListPage, LogEntry, Page, Platform, PlatformCall, PlatformList, Which, WhichShop,
+    Work as Enqueued, Write,
+};
 use tradewind_runtime::{Phase, Session};
 use tradewind_store::{CommitError, Committed, Finish, How, Stored, Unit};
 
@@ -269,7 +272,8 @@ impl Session for UnitSession {
         let mut options = JobOptions::parse(&options)?;
         let is_new = options.id.is_none();
         let id = options.id.get_or_insert_with(|| self.context.host.new_id()).clone();
-        settled!(self, self.inside.enqueue(&work, &options, is_new).await.map(|()| id.clone()))
+        let by = &self.installed.name;
+        settled!(self, self.inside.enqueue(&work, &options, is_new, by).await.map(|()| id.clone()))
     }
 
     async fn job_status(&mut self, id: &str) -> Answer<Json> {
@@ -278,5 +282,25 @@ impl Session for UnitSession {
 
     async fn cancel_job(&mut self, id: &str) -> Answer<bool> {
         settled!(self, self.inside.cancel(id).await)
+    }
+
+    async fn shop(&mut self, platform: Platform, which: WhichShop) -> Answer<Option<ClientShop>> {
+        Ok(self.context.find_client(platform, &which))
+    }
+
+    async fn call(&mut self, shop: &ClientShop, call: PlatformCall) -> Answer<Json> {
+        self.context.call_platform(&self.installed.name, shop, &call).await
+    }
+
+    async fn next_page(&mut self, shop: &ClientShop, list: &PlatformList, cursor: Option<String>) -> Answer<ListPage> {
+        self.context.read_page(shop, list, cursor).await
+    }
+
+    fn budget(&mut self, shop: &ClientShop) -> Json {
+        self.context.budget_of(shop)
+    }
+
+    fn credentials(&mut self, shop: &ClientShop) -> Answer<Json> {
+        self.context.credentials_of(shop)
     }
 }

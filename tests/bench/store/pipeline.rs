@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tradewind_host::pipeline::{App, Installed, LogSink, Mapper, Pipeline, Source};
+use tradewind_host::pipeline::{App, Installed, LogSink, Pipeline, Source};
 use tradewind_host::scheduler::{Config, Scheduler};
 use tradewind_model::schema::Schema;
+use tradewind_platform::mapping::Mapper;
 use tradewind_runtime::session::LogEntry;
 use tradewind_runtime::{ArtifactCache, Runtime, RuntimeConfig};
 use tradewind_store::{JobState, Store};

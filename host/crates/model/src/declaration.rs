@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
-use crate::record::{ActiveRecord, Baseline};
+use crate::record::{ActiveRecord, Baseline, Origin};
 
 /// Everything that `describe` registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,11 +77,19 @@ pub struct Ask {
 
 impl ActionDeclaration {
     /// Whether the action wants to hear of this record's changes. When it does not, no sandbox is created. A deletion changes
-    /// no field and a custom verb was called on purpose, so both always run.
+    /// no field and a custom verb was called on purpose, so both always run. What is the echo of the plugin's own write is
+    /// no news to it, unless it says so with the option `own-echo`.
     pub fn is_interested(&self, record: &ActiveRecord, verb: &str) -> bool {
-        !matches!(verb, "create" | "update")
-            || self.when_changed.is_empty()
-            || self.when_changed.iter().any(|field| record.changed(Some(field), Baseline::Loaded))
+        if !matches!(verb, "create" | "update") {
+            return true;
+        }
+        let hears_itself = self.options.get("own-echo").is_some_and(|value| value.as_str() == "true");
+        let is_news = |field: &str| hears_itself || record.origin(field) != Some(Origin::Own);
+        if self.when_changed.is_empty() {
+            let mut changed = record.changes(Baseline::Loaded).peekable();
+            return changed.peek().is_none() || changed.any(|change| is_news(&change.field));
+        }
+        self.when_changed.iter().any(|field| record.changed(Some(field), Baseline::Loaded) && is_news(field))
     }
 
     /// What is wrong with a caller's parameters, in words.
@@ -187,6 +195,29 @@ mod tests {
         assert!(wants(&["body", "title"]).is_interested(&record, "create"));
         assert!(!wants(&["body"]).is_interested(&record, "update"));
         assert!(wants(&["body"]).is_interested(&record, "delete") && wants(&["body"]).is_interested(&record, "upcase"));
+    }
+
+    #[test]
+    fn the_echo_of_its_own_write_is_no_news_to_an_action() {
+        let record = |origin| {
+            let mut record = ActiveRecord::load("shopify/product", "1", Some(&Json::parse("{}").unwrap())).unwrap();
+            record.apply(&Json::parse(r#"{"tags":["a"],"title":"Hat"}"#).unwrap(), Origin::External).unwrap();
+            record.set_origin("tags", origin);
+            record
+        };
+        let on = |fields: &[&str], own_echo: bool| ActionDeclaration {
+            when_changed: fields.iter().map(|field| (*field).to_owned()).collect(),
+            options: [("own-echo".to_owned(), Json::parse(own_echo.to_string()).unwrap())].into(),
+            ..ActionDeclaration::default()
+        };
+        assert!(!on(&["tags"], false).is_interested(&record(Origin::Own), "update"));
+        assert!(on(&["tags"], true).is_interested(&record(Origin::Own), "update"));
+        assert!(on(&["tags"], false).is_interested(&record(Origin::OtherPlugin), "update"));
+        assert!(on(&["tags", "title"], false).is_interested(&record(Origin::Own), "update"));
+        assert!(on(&[], false).is_interested(&record(Origin::Own), "update"));
+        let mut all = record(Origin::Own);
+        all.set_origin("title", Origin::Own);
+        assert!(!on(&[], false).is_interested(&all, "update"));
     }
 
     #[test]

@@ -236,6 +236,15 @@ impl ActiveRecord {
         self.fields.get(field).filter(|field| field.changed_since_loaded).map(|field| field.origin)
     }
 
+    /// Says who made a change that came in; a field that a plugin has set since, or that did not change, keeps its origin.
+    pub fn set_origin(&mut self, field: &str, origin: Origin) {
+        if let Some(field) = self.fields.get_mut(field).filter(|field| field.changed_since_loaded)
+            && matches!(field.origin, Origin::External | Origin::Own | Origin::OtherPlugin)
+        {
+            field.origin = origin;
+        }
+    }
+
     /// Takes every field, or one, back to the baseline. Without a field this also undoes [`touch`](Self::touch).
     pub fn revert(&mut self, field: Option<&str>, since: Baseline) {
         let back = |field: &mut Field| {

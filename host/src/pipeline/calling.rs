@@ -1,0 +1,137 @@
+//! Calls to platforms, by a plugin's session or by a job: what they will change is noted before they are sent.
+
+use serde::Deserialize;
+use tradewind_model::{ActionError, Json, code};
+use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
+
+use super::clients::Clients;
+use super::context::Context;
+
+/// A call as `queue.enqueue-call` takes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaterCall {
+    platform: String,
+    #[serde(default)]
+    graphql: Option<LaterGraphql>,
+    #[serde(default)]
+    rest: Option<LaterRest>,
+}
+
+#[derive(Deserialize)]
+struct LaterGraphql {
+    query: String,
+    #[serde(default = "Json::null")]
+    variables: Json,
+    #[serde(default = "Json::null")]
+    options: Json,
+}
+
+#[derive(Deserialize)]
+struct LaterRest {
+    method: String,
+    path: String,
+    #[serde(default = "Json::null")]
+    query: Json,
+    #[serde(default)]
+    body: Option<Json>,
+    #[serde(default = "Json::null")]
+    options: Json,
+}
+
+impl Context {
+    fn clients(&self) -> Answer<&dyn Clients> {
+        let missing = || ActionError::permanent(code::NOT_AVAILABLE, "this host has no platform clients");
+        self.host.clients.get().map(|clients| &**clients).ok_or_else(missing)
+    }
+
+    /// Finds a shop whose client a plugin may use.
+    pub(super) fn find_client(&self, platform: Platform, which: &WhichShop) -> Option<ClientShop> {
+        self.host.clients.get()?.find(&self.shop(), platform, which)
+    }
+
+    /// Calls a platform on a plugin's behalf.
+    pub(super) async fn call_platform(&self, plugin: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json> {
+        let clients = self.clients()?;
+        let current = self.shop();
+        if call.writes() && *shop.id == *current.id {
+            self.expect(plugin, clients.effects(shop.platform, call)).await?;
+        }
+        clients.call(&current.app, shop, call).await
+    }
+
+    /// Reads a page of a platform's list.
+    pub(super) async fn read_page(
+        &self,
+        shop: &ClientShop,
+        list: &PlatformList,
+        cursor: Option<String>,
+    ) -> Answer<ListPage> {
+        self.clients()?.next_page(&self.shop().app, shop, list, cursor).await
+    }
+
+    pub(super) fn budget_of(&self, shop: &ClientShop) -> Json {
+        self.host.clients.get().map_or_else(Json::null, |clients| clients.budget(&self.shop().app, shop))
+    }
+
+    pub(super) fn credentials_of(&self, shop: &ClientShop) -> Answer<Json> {
+        self.clients()?.credentials(&self.shop().app, shop)
+    }
+
+    /// Makes a call that was enqueued by a plugin.
+    pub(super) async fn call_later(&self, plugin: &str, call: &Json) -> Answer<Json> {
+        let (platform, call) = parsed(call)?;
+        let missing = || {
+            let message = format!("the shop is not connected to {} any more", platform.as_str());
+            ActionError::permanent(code::NOT_FOUND, message)
+        };
+        let shop = self.find_client(platform, &WhichShop::Current).ok_or_else(missing)?;
+        self.call_platform(plugin, &shop, &call).await
+    }
+}
+
+fn parsed(call: &Json) -> Answer<(Platform, PlatformCall)> {
+    let invalid = |what: String| ActionError::permanent(code::INVALID_ARGUMENT, format!("the call {what}"));
+    let later: LaterCall = call.to().map_err(|error| invalid(format!("cannot be read: {error}")))?;
+    let platform = match later.platform.as_str() {
+        "shopify" => Platform::Shopify,
+        "bigcommerce" => Platform::BigCommerce,
+        other => return Err(invalid(format!("names the platform `{other}`; hint: `shopify` or `bigcommerce`"))),
+    };
+    let call = match (later.graphql, later.rest) {
+        (Some(LaterGraphql { query, variables, options }), None) => PlatformCall::Graphql { query, variables, options },
+        (None, Some(LaterRest { method, path, query, body, options })) => {
+            PlatformCall::Rest { api: None, method: method.to_ascii_uppercase(), path, query, body, options }
+        }
+        _ => return Err(invalid("has neither `graphql` nor `rest`, or both".to_owned())),
+    };
+    if !call.stays_on_api() {
+        return Err(invalid("leaves the API; hint: give a path relative to its root, without `..`".to_owned()));
+    }
+    Ok((platform, call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_says_what_it_calls() {
+        let message = |text: &str| match parsed(&Json::parse(text).unwrap()) {
+            Ok((platform, call)) => format!("{} writes: {}", platform.as_str(), call.writes()),
+            Err(error) => error.message,
+        };
+        assert_eq!(message(r#"{"platform":"shopify","graphql":{"query":"mutation { x }"}}"#), "shopify writes: true");
+        assert_eq!(
+            message(r#"{"platform":"shopify","rest":{"method":"get","path":"shop.json"}}"#),
+            "shopify writes: false"
+        );
+        assert_eq!(
+            message(r#"{"platform":"shopify","rest":{"method":"PUT","path":"../x"}}"#),
+            "the call leaves the API; hint: give a path relative to its root, without `..`"
+        );
+        assert_eq!(message(r#"{"platform":"shopify"}"#), "the call has neither `graphql` nor `rest`, or both");
+        assert!(message(r#"{"platform":"etsy"}"#).contains("`etsy`"));
+        assert!(message("7").starts_with("the call cannot be read"));
+    }
+}
