@@ -40,6 +40,20 @@ impl Bucket {
         self.available
     }
 
+    /// What is left at a time, in whole points.
+    pub(crate) fn whole(&mut self, now: Duration) -> u32 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the size")]
+        let whole = self.available(now) as u32;
+        whole
+    }
+
+    /// What it holds, in whole points.
+    pub(crate) fn whole_size(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "made of a u32")]
+        let whole = self.size as u32;
+        whole
+    }
+
     pub(crate) fn size(&self) -> f64 {
         self.size
     }

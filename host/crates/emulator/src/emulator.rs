@@ -1,27 +1,21 @@
 //! The emulator itself: start, stop, and everything that a program can do with it.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::Offset;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Product;
 use crate::catalog::edit::ProductEdit;
-use crate::catalog::seed;
 use crate::clock::Clock;
 use crate::error::EmulatorError;
-use crate::event::{Attempt, Event, Unsubscribed};
-use crate::limits::{APPS_MAX, PRODUCTS_MAX, SHOPS_MAX};
-use crate::shop::{Installation, Plan, Shop};
+use crate::event::{Attempt, Event};
+use crate::shop::Plan;
 use crate::webhooks::{Faults, NewSubscription, Outbox, Topic};
-use crate::world::{App, By, Hub};
+use crate::world::{By, Hub};
 
 /// How an emulator is started.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +44,6 @@ impl Config {
 pub struct Emulator {
     hub: Arc<Hub>,
     address: SocketAddr,
-    seed: u64,
     stop: watch::Sender<bool>,
     server: Option<JoinHandle<()>>,
 }
@@ -65,7 +58,7 @@ impl Emulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, mut stopped) = watch::channel(false);
-        let router = crate::http::router(Arc::clone(&hub));
+        let router = crate::http::router(&hub);
         let server = tokio::spawn(async move {
             let stopped = async move {
                 // An emulator that was dropped is to stop too.
@@ -75,7 +68,7 @@ impl Emulator {
                 tracing::error!(%error, "the emulator's server ended");
             }
         });
-        Ok(Self { hub, address, seed: config.seed, stop, server: Some(server) })
+        Ok(Self { hub, address, stop, server: Some(server) })
     }
 
     /// Where it listens.
@@ -110,122 +103,37 @@ impl Emulator {
 
     /// Makes an app known, by its client id and secret.
     pub fn add_app(&self, client_id: &str, secret: &str) -> Result<(), EmulatorError> {
-        check_name("app", client_id, client_id.is_empty() || client_id.contains(char::is_whitespace))?;
-        check_name("secret of app", client_id, secret.is_empty())?;
-        let world = &mut *self.hub.world();
-        if world.apps.len() >= APPS_MAX {
-            return Err(EmulatorError::TooMany { what: "apps", max: APPS_MAX });
-        }
-        if world.apps.contains_key(client_id) {
-            return Err(taken("app", client_id));
-        }
-        let id = world.ids.next();
-        let (client_id, secret) = (client_id.to_owned(), secret.to_owned());
-        world.apps.insert(client_id.clone(), App { id, client_id, secret, previous_secret: None });
-        Ok(())
+        self.hub.add_app(client_id, secret)
     }
 
     /// Gives an app a new secret. Until the old one is revoked, webhooks are signed with it.
     pub fn rotate_secret(&self, client_id: &str, secret: &str) -> Result<(), EmulatorError> {
-        check_name("secret of app", client_id, secret.is_empty())?;
-        let mut world = self.hub.world();
-        let app = world.app(client_id)?;
-        let old = std::mem::replace(&mut app.secret, secret.to_owned());
-        // The oldest one stays the one that signs, however often there is a newer one.
-        app.previous_secret.get_or_insert(old);
-        Ok(())
+        self.hub.rotate_secret(client_id, secret)
     }
 
     /// Ends the rotation: from now on the newest secret signs.
     pub fn revoke_previous_secret(&self, client_id: &str) -> Result<(), EmulatorError> {
-        self.hub.world().app(client_id)?.previous_secret = None;
-        Ok(())
+        self.hub.revoke_previous_secret(client_id)
     }
 
-    /// Opens a shop, by its domain: `hats.myshopify.com`.
+    /// Opens a shop, by its domain: `hats.myshopify.com`. It begins with so many products, all made from the seed.
     pub fn add_shop(&self, domain: &str, plan: Plan, products: usize) -> Result<(), EmulatorError> {
-        let label = domain.strip_suffix(".myshopify.com").unwrap_or_default();
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if label.is_empty() || label.starts_with('-') || label.len() > 60 || !label.bytes().all(fits) {
-            let problem = "is no shop's domain; hint: small letters, digits and hyphens, then `.myshopify.com`";
-            return Err(EmulatorError::Name { what: "shop", name: domain.to_owned(), problem });
-        }
-        if products > PRODUCTS_MAX {
-            return Err(EmulatorError::TooMany { what: "products", max: PRODUCTS_MAX });
-        }
-        let now = self.hub.second();
-        let world = &mut *self.hub.world();
-        if world.shops.len() >= SHOPS_MAX {
-            return Err(EmulatorError::TooMany { what: "shops", max: SHOPS_MAX });
-        }
-        if world.shops.contains_key(domain) {
-            return Err(taken("shop", domain));
-        }
-        let seed =
-            self.seed.wrapping_add(label.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31) + u64::from(byte)));
-        let id = world.ids.next();
-        let mut made = seed::products(products, seed, now, &mut world.ids);
-        unique_handles(&mut made);
-        let shop = Shop {
-            id,
-            domain: domain.to_owned(),
-            name: title(label),
-            plan,
-            offset: Offset::constant(-5),
-            created_at: now,
-            updated_at: now,
-            products: made.into_iter().map(|product| (product.id, product)).collect(),
-            installations: std::collections::BTreeMap::new(),
-            subscriptions: std::collections::BTreeMap::new(),
-            pending: HashMap::new(),
-            faults: Faults::default(),
-            chance: StdRng::seed_from_u64(seed),
-        };
-        world.shops.insert(domain.to_owned(), shop);
-        Ok(())
+        self.hub.add_shop(domain, plan, products)
     }
 
     /// Changes the shop's name, and tells who subscribed to that.
     pub fn rename_shop(&self, domain: &str, name: &str) -> Result<(), EmulatorError> {
-        let now = self.hub.second();
-        {
-            let mut world = self.hub.world();
-            let shop = world.shop(domain)?;
-            name.clone_into(&mut shop.name);
-            shop.updated_at = now;
-        }
-        self.hub.announce_shop(domain, Topic::SHOP_UPDATE, None);
-        Ok(())
+        self.hub.rename_shop(domain, name)
     }
 
     /// Installs an app and gives its access token. Again: a new token, and the old one is no longer valid.
     pub fn install(&self, client_id: &str, domain: &str) -> Result<String, EmulatorError> {
-        let world = &mut *self.hub.world();
-        world.app(client_id)?;
-        let token = format!("shpat_{}", world.secret_name());
-        let id = world.ids.next();
-        let shop = world.shop(domain)?;
-        let installation =
-            Installation { id, token: token.clone(), graphql: shop.plan.graphql(), rest: shop.plan.rest() };
-        shop.installations.insert(client_id.to_owned(), installation);
-        Ok(token)
+        self.hub.install(client_id, domain)
     }
 
     /// Takes an app out of a shop: its token and its subscriptions end, and it is told so.
     pub fn uninstall(&self, client_id: &str, domain: &str) -> Result<(), EmulatorError> {
-        self.hub.world().installation(domain, client_id)?;
-        self.hub.announce_shop(domain, Topic::APP_UNINSTALLED, Some(client_id));
-        let subscriptions: Vec<u64> = {
-            let mut world = self.hub.world();
-            let shop = world.shop(domain)?;
-            shop.installations.remove(client_id);
-            let of_app = shop.subscriptions.values().filter(|known| known.app == client_id);
-            of_app.map(|known| known.id).collect()
-        };
-        for id in subscriptions {
-            self.hub.unsubscribe(domain, client_id, id, Unsubscribed::Uninstalled);
-        }
-        Ok(())
+        self.hub.uninstall(client_id, domain)
     }
 
     /// Subscribes an installed app, and gives the subscription's id.
@@ -300,33 +208,5 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         drop(self.hub.outbox.abort());
-    }
-}
-
-fn check_name(what: &'static str, name: &str, wrong: bool) -> Result<(), EmulatorError> {
-    let problem = "is empty or has spaces in it";
-    if wrong { Err(EmulatorError::Name { what, name: name.to_owned(), problem }) } else { Ok(()) }
-}
-
-fn taken(what: &'static str, name: &str) -> EmulatorError {
-    EmulatorError::Name { what, name: name.to_owned(), problem: "is there already" }
-}
-
-/// `quiet-hats` is `Quiet Hats`.
-fn title(label: &str) -> String {
-    let words = label.split('-').filter(|word| !word.is_empty());
-    let words = words.map(|word| word[..1].to_uppercase() + &word[1..]);
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// Two seeded products with the same title have two handles.
-fn unique_handles(products: &mut [Product]) {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for product in products {
-        let count = seen.entry(product.handle.clone()).or_default();
-        if *count > 0 {
-            product.handle = format!("{}-{}", product.handle, product.id);
-        }
-        *count += 1;
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) outbox: Outbox,
     pub(crate) events: broadcast::Sender<Event>,
+    /// What each shop's own seed is made of.
+    pub(crate) seed: u64,
     world: Mutex<World>,
 }
 
@@ -113,7 +115,13 @@ impl Hub {
             names: StdRng::seed_from_u64(seed),
             attempts: VecDeque::new(),
         };
-        Arc::new(Self { clock, outbox, events: broadcast::Sender::new(EVENTS_KEPT_MAX), world: Mutex::new(world) })
+        Arc::new(Self {
+            clock,
+            outbox,
+            events: broadcast::Sender::new(EVENTS_KEPT_MAX),
+            seed,
+            world: Mutex::new(world),
+        })
     }
 
     /// Never hold it across an `await`.
@@ -153,7 +161,7 @@ impl Hub {
             shop.products.insert(product.id, product.clone());
             product
         };
-        self.changed(domain, Topic::PRODUCTS_CREATE, &product, by);
+        self.changed(domain, Topic::ProductsCreate, &product, by);
         Ok(product)
     }
 
@@ -182,7 +190,7 @@ impl Hub {
             shop.products.insert(id, product.clone());
             product
         };
-        self.changed(domain, Topic::PRODUCTS_UPDATE, &product, by);
+        self.changed(domain, Topic::ProductsUpdate, &product, by);
         Ok(product)
     }
 
@@ -195,7 +203,7 @@ impl Hub {
     ) -> Result<Product, EmulatorError> {
         let product = self.world().shop(domain)?.products.remove(&id);
         let product = product.ok_or_else(|| unknown("product", &id.to_string()))?;
-        self.changed(domain, Topic::PRODUCTS_DELETE, &product, by);
+        self.changed(domain, Topic::ProductsDelete, &product, by);
         Ok(product)
     }
 

@@ -39,7 +39,7 @@ impl Hub {
             let told = shop.subscriptions.values().filter(|subscription| subscription.topic == topic);
             let told: Vec<_> = told.map(|subscription| subscription.id).collect();
             for id in told {
-                if topic != Topic::PRODUCTS_UPDATE || self.outbox.debounce.is_zero() {
+                if topic != Topic::ProductsUpdate || self.outbox.debounce.is_zero() {
                     deliveries.extend(self.delivery(world, domain, id, product, why.clone()));
                     continue;
                 }
@@ -128,8 +128,8 @@ impl Hub {
 fn body(shop: &Shop, subscription: u64, product: u64) -> Option<String> {
     let subscription = shop.subscriptions.get(&subscription)?;
     match subscription.topic {
-        Topic::PRODUCTS_DELETE => Some(rest::deleted(product).text(&[])),
-        Topic::SHOP_UPDATE | Topic::APP_UNINSTALLED => Some(spell(&shop.resource())),
+        Topic::ProductsDelete => Some(rest::deleted(product).text(&[])),
+        Topic::ShopUpdate | Topic::AppUninstalled => Some(spell(&shop.resource())),
         _ => {
             let product = shop.products.get(&product)?;
             let fields = rest::webhook(product, shop.offset, &subscription.metafield_namespaces);

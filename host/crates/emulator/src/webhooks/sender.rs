@@ -232,7 +232,7 @@ impl Hub {
     fn wanted(&self, delivery: &Delivery) -> Option<String> {
         let mut world = self.world();
         let subscribed = world.shop(&delivery.shop).ok()?.subscriptions.contains_key(&delivery.subscription);
-        if !subscribed && delivery.topic != Topic::APP_UNINSTALLED {
+        if !subscribed && delivery.topic != Topic::AppUninstalled {
             return None;
         }
         Some(world.app(&delivery.app).ok()?.signing_secret().to_owned())

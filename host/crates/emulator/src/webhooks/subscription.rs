@@ -37,7 +37,7 @@ pub(crate) struct Subscription {
 impl Subscription {
     /// Whether a body differs from the one before; it is the one before from now on.
     pub(super) fn is_news(&mut self, product: u64, body: &str) -> bool {
-        if self.topic == Topic::PRODUCTS_DELETE {
+        if self.topic == Topic::ProductsDelete {
             return true;
         }
         let mut hasher = DefaultHasher::new();

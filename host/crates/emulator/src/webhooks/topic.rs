@@ -1,152 +1,143 @@
 //! What can be subscribed to.
 
-/// A topic, by its number in the list of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(usize);
+use async_graphql::Enum;
 
-/// Topics that an app can subscribe to, as webhooks name them. Those of products, the shop and the app itself are sent; of the
-/// others there is nothing in the emulator that could happen.
-const NAMES: &[&str] = &[
-    "products/create",
-    "products/update",
-    "products/delete",
-    "shop/update",
-    "app/uninstalled",
-    "app/scopes_update",
-    "app_subscriptions/update",
-    "bulk_operations/finish",
-    "carts/create",
-    "carts/update",
-    "checkouts/create",
-    "checkouts/delete",
-    "checkouts/update",
-    "collections/create",
-    "collections/delete",
-    "collections/update",
-    "companies/create",
-    "companies/delete",
-    "companies/update",
-    "customers/create",
-    "customers/delete",
-    "customers/disable",
-    "customers/enable",
-    "customers/merge",
-    "customers/update",
-    "customer_groups/create",
-    "customer_groups/delete",
-    "customer_groups/update",
-    "disputes/create",
-    "disputes/update",
-    "domains/create",
-    "domains/destroy",
-    "domains/update",
-    "draft_orders/create",
-    "draft_orders/delete",
-    "draft_orders/update",
-    "fulfillments/create",
-    "fulfillments/update",
-    "fulfillment_events/create",
-    "fulfillment_events/delete",
-    "inventory_items/create",
-    "inventory_items/delete",
-    "inventory_items/update",
-    "inventory_levels/connect",
-    "inventory_levels/disconnect",
-    "inventory_levels/update",
-    "locations/activate",
-    "locations/create",
-    "locations/deactivate",
-    "locations/delete",
-    "locations/update",
-    "markets/create",
-    "markets/delete",
-    "markets/update",
-    "metaobjects/create",
-    "metaobjects/delete",
-    "metaobjects/update",
-    "orders/cancelled",
-    "orders/create",
-    "orders/delete",
-    "orders/edited",
-    "orders/fulfilled",
-    "orders/paid",
-    "orders/partially_fulfilled",
-    "orders/updated",
-    "order_transactions/create",
-    "product_listings/add",
-    "product_listings/remove",
-    "product_listings/update",
-    "profiles/create",
-    "profiles/delete",
-    "profiles/update",
-    "refunds/create",
-    "scheduled_product_listings/add",
-    "scheduled_product_listings/remove",
-    "scheduled_product_listings/update",
-    "selling_plan_groups/create",
-    "selling_plan_groups/delete",
-    "selling_plan_groups/update",
-    "tender_transactions/create",
-    "themes/create",
-    "themes/delete",
-    "themes/publish",
-    "themes/update",
-    "variants/in_stock",
-    "variants/out_of_stock",
-];
+/// A list of topics: each as Rust names it and as webhooks do. GraphQL's name for it follows from the first.
+macro_rules! topics {
+    ($($variant:ident $name:literal,)*) => {
+        /// A topic. Those of products, the shop and the app itself are sent; of the others there is nothing in the emulator
+        /// that could happen, but an app can subscribe to them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum)]
+        #[graphql(name = "WebhookSubscriptionTopic")]
+        pub enum Topic {
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
+        }
+
+        impl Topic {
+            /// Every topic.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As webhooks name it: `products/update`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+topics! {
+    ProductsCreate "products/create",
+    ProductsUpdate "products/update",
+    ProductsDelete "products/delete",
+    ShopUpdate "shop/update",
+    AppUninstalled "app/uninstalled",
+    AppScopesUpdate "app/scopes_update",
+    AppSubscriptionsUpdate "app_subscriptions/update",
+    BulkOperationsFinish "bulk_operations/finish",
+    CartsCreate "carts/create",
+    CartsUpdate "carts/update",
+    CheckoutsCreate "checkouts/create",
+    CheckoutsDelete "checkouts/delete",
+    CheckoutsUpdate "checkouts/update",
+    CollectionsCreate "collections/create",
+    CollectionsDelete "collections/delete",
+    CollectionsUpdate "collections/update",
+    CompaniesCreate "companies/create",
+    CompaniesDelete "companies/delete",
+    CompaniesUpdate "companies/update",
+    CustomersCreate "customers/create",
+    CustomersDelete "customers/delete",
+    CustomersDisable "customers/disable",
+    CustomersEnable "customers/enable",
+    CustomersMerge "customers/merge",
+    CustomersUpdate "customers/update",
+    CustomerGroupsCreate "customer_groups/create",
+    CustomerGroupsDelete "customer_groups/delete",
+    CustomerGroupsUpdate "customer_groups/update",
+    DisputesCreate "disputes/create",
+    DisputesUpdate "disputes/update",
+    DomainsCreate "domains/create",
+    DomainsDestroy "domains/destroy",
+    DomainsUpdate "domains/update",
+    DraftOrdersCreate "draft_orders/create",
+    DraftOrdersDelete "draft_orders/delete",
+    DraftOrdersUpdate "draft_orders/update",
+    FulfillmentsCreate "fulfillments/create",
+    FulfillmentsUpdate "fulfillments/update",
+    FulfillmentEventsCreate "fulfillment_events/create",
+    FulfillmentEventsDelete "fulfillment_events/delete",
+    InventoryItemsCreate "inventory_items/create",
+    InventoryItemsDelete "inventory_items/delete",
+    InventoryItemsUpdate "inventory_items/update",
+    InventoryLevelsConnect "inventory_levels/connect",
+    InventoryLevelsDisconnect "inventory_levels/disconnect",
+    InventoryLevelsUpdate "inventory_levels/update",
+    LocationsActivate "locations/activate",
+    LocationsCreate "locations/create",
+    LocationsDeactivate "locations/deactivate",
+    LocationsDelete "locations/delete",
+    LocationsUpdate "locations/update",
+    MarketsCreate "markets/create",
+    MarketsDelete "markets/delete",
+    MarketsUpdate "markets/update",
+    MetaobjectsCreate "metaobjects/create",
+    MetaobjectsDelete "metaobjects/delete",
+    MetaobjectsUpdate "metaobjects/update",
+    OrdersCancelled "orders/cancelled",
+    OrdersCreate "orders/create",
+    OrdersDelete "orders/delete",
+    OrdersEdited "orders/edited",
+    OrdersFulfilled "orders/fulfilled",
+    OrdersPaid "orders/paid",
+    OrdersPartiallyFulfilled "orders/partially_fulfilled",
+    OrdersUpdated "orders/updated",
+    OrderTransactionsCreate "order_transactions/create",
+    ProductListingsAdd "product_listings/add",
+    ProductListingsRemove "product_listings/remove",
+    ProductListingsUpdate "product_listings/update",
+    ProfilesCreate "profiles/create",
+    ProfilesDelete "profiles/delete",
+    ProfilesUpdate "profiles/update",
+    RefundsCreate "refunds/create",
+    ScheduledProductListingsAdd "scheduled_product_listings/add",
+    ScheduledProductListingsRemove "scheduled_product_listings/remove",
+    ScheduledProductListingsUpdate "scheduled_product_listings/update",
+    SellingPlanGroupsCreate "selling_plan_groups/create",
+    SellingPlanGroupsDelete "selling_plan_groups/delete",
+    SellingPlanGroupsUpdate "selling_plan_groups/update",
+    TenderTransactionsCreate "tender_transactions/create",
+    ThemesCreate "themes/create",
+    ThemesDelete "themes/delete",
+    ThemesPublish "themes/publish",
+    ThemesUpdate "themes/update",
+    VariantsInStock "variants/in_stock",
+    VariantsOutOfStock "variants/out_of_stock",
+}
 
 impl Topic {
-    pub(crate) const PRODUCTS_CREATE: Self = Self(0);
-    pub(crate) const PRODUCTS_UPDATE: Self = Self(1);
-    pub(crate) const PRODUCTS_DELETE: Self = Self(2);
-    pub(crate) const SHOP_UPDATE: Self = Self(3);
-    pub(crate) const APP_UNINSTALLED: Self = Self(4);
-
-    /// As webhooks name it: `products/update`.
-    pub fn name(self) -> &'static str {
-        NAMES.get(self.0).copied().unwrap_or_default()
-    }
-
     /// By the name that webhooks have for it.
     pub fn named(name: &str) -> Option<Self> {
-        NAMES.iter().position(|known| *known == name).map(Self)
-    }
-
-    /// As GraphQL names it: `PRODUCTS_UPDATE`.
-    pub fn enum_name(self) -> String {
-        self.name().to_uppercase().replace(['/', '.'], "_")
-    }
-
-    /// By the name that GraphQL has for it.
-    pub fn enum_named(name: &str) -> Option<Self> {
-        Self::all().find(|topic| topic.enum_name() == name)
-    }
-
-    /// Every topic.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..NAMES.len()).map(Self)
+        Self::ALL.iter().copied().find(|topic| topic.name() == name)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use async_graphql::Name;
+    use async_graphql::resolver_utils::{EnumType as _, enum_value};
+
     use super::Topic;
 
+    /// `products/update` is `PRODUCTS_UPDATE`, without exception among those that are listed.
     #[test]
-    fn topics_that_are_sent_have_their_names() {
-        let sent = [
-            (Topic::PRODUCTS_CREATE, "PRODUCTS_CREATE"),
-            (Topic::PRODUCTS_UPDATE, "PRODUCTS_UPDATE"),
-            (Topic::PRODUCTS_DELETE, "PRODUCTS_DELETE"),
-            (Topic::SHOP_UPDATE, "SHOP_UPDATE"),
-            (Topic::APP_UNINSTALLED, "APP_UNINSTALLED"),
-        ];
-        for (topic, name) in sent {
-            assert_eq!(topic.enum_name(), name);
-        }
-        for topic in Topic::all() {
-            assert_eq!(Topic::named(topic.name()), Some(topic));
-            assert_eq!(Topic::enum_named(&topic.enum_name()), Some(topic));
+    fn the_three_names_of_a_topic_agree() {
+        assert_eq!(Topic::items().len(), Topic::ALL.len());
+        for topic in Topic::ALL {
+            let expected = topic.name().to_uppercase().replace('/', "_");
+            assert_eq!(enum_value(*topic), async_graphql::Value::Enum(Name::new(expected)));
+            assert_eq!(Topic::named(topic.name()), Some(*topic));
         }
     }
 }
