@@ -4,5 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod ingress;
 pub mod pipeline;
 pub mod scheduler;
+pub mod watch;

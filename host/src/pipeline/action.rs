@@ -14,6 +14,7 @@ use super::echo::{Echoes, origin_for};
 use super::saving::check_whole;
 use super::session::UnitSession;
 use super::work::{Base, internal};
+use crate::watch::Invoked;
 
 /// What happens to a record.
 pub(crate) struct Event<'a> {
@@ -241,6 +242,18 @@ impl Context {
             Ok(result) => ("ok".to_owned(), Some(result.clone()).filter(|result| !result.is_null())),
             Err(failure) => (failure.kind().to_owned(), Some(super::ending::failure_json(failure))),
         };
+        if let Some(watch) = self.host.watch.get() {
+            watch.invoked(&Invoked {
+                shop: &self.shop(),
+                delivery_seq: self.cause.delivery_seq,
+                plugin: &route.installed.name,
+                action: &route.action().name,
+                phase: name,
+                outcome: &outcome,
+                detail: detail.as_ref(),
+                usage: &usage,
+            });
+        }
         self.log_call(route, name, outcome, detail, &usage);
         match result {
             Ok(result) => Ok((result, record)),

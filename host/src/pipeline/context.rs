@@ -13,6 +13,7 @@ use tradewind_store::{Fence, Store};
 use super::app::App;
 use super::clients::Clients;
 use super::work::Shared;
+use crate::watch::Watch;
 
 /// The time, as an argument: a test's stands still.
 pub trait Clock: Send + Sync {
@@ -71,6 +72,7 @@ pub(crate) struct Host {
     pub(crate) chance: Chance,
     pub(crate) log: Arc<dyn LogSink>,
     pub(crate) clients: OnceLock<Arc<dyn Clients>>,
+    pub(crate) watch: OnceLock<Arc<dyn Watch>>,
 }
 
 impl Host {

@@ -22,10 +22,12 @@ mod family;
 mod job;
 mod saving;
 mod session;
+mod taken;
 mod work;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use tradewind_model::retry::RetryPolicy;
 use tradewind_model::{ActionError, Json, Shop, code};
@@ -44,6 +46,8 @@ use context::{Cause, Checkpoint, Context, Host};
 use ending::{Trouble, ending, error_json, undetailed};
 use job::{Payload, Replay};
 use work::{Shared, Spoiled};
+
+use crate::watch::{Attempt, Watch};
 
 /// How often work is done again because a record that it was decided on was written meanwhile: a whole job's, or one call's
 /// of `success`. 5: a record's own deliveries run one at a time, so a conflict comes from elsewhere and seldom twice.
@@ -111,7 +115,15 @@ impl Pipeline {
         seed: u64,
         mappers: HashMap<String, Arc<dyn Mapper>>,
     ) -> Self {
-        let host = Host { store, runtime, clock, chance: Chance::new(seed), log, clients: OnceLock::new() };
+        let host = Host {
+            store,
+            runtime,
+            clock,
+            chance: Chance::new(seed),
+            log,
+            clients: OnceLock::new(),
+            watch: OnceLock::new(),
+        };
         let host = Arc::new(host);
         Self { host, apps: RwLock::default(), mappers }
     }
@@ -120,6 +132,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_clients(self, clients: Arc<dyn Clients>) -> Self {
         let _ = self.host.clients.set(clients);
+        self
+    }
+
+    /// Tells somebody what happens. Once, too.
+    #[must_use]
+    pub fn with_watch(self, watch: Arc<dyn Watch>) -> Self {
+        let _ = self.host.watch.set(watch);
         self
     }
 
@@ -135,7 +154,7 @@ impl Pipeline {
 
     /// Makes one attempt at a job, under a lease of its partition.
     pub async fn run(&self, job: &Job, fence: Fence) -> Ended {
-        let mut past = Past { checkpoint: job.checkpoint.clone(), ..Past::default() };
+        let mut past = Past::new(job.checkpoint.clone());
         for reruns in 0.. {
             let work = Shared::new(job.shop.clone(), self.host.now_ms());
             let attempted = self.attempt(job, &fence, &work, past.checkpoint.as_ref()).await;
@@ -178,7 +197,14 @@ impl Pipeline {
             Ok((how, outcome, detail)) => (how, outcome, detail.or(remarks)),
             Err(reason) => return Ok(Ended::Unknown(reason)),
         };
+        let (depth, echoes) = work.lock().take_causes();
         let taken = work.take();
+        let watch = self.host.watch.get();
+        let is_done = matches!(how, How::Done);
+        let changes = match watch {
+            Some(watch) if is_done && watch.wants_changes() => taken.changes(&echoes),
+            _ => Vec::new(),
+        };
         past.made.append(&mut work.lock().made);
         let mut unit = if matches!(how, How::Done) {
             taken.into_unit()
@@ -190,19 +216,28 @@ impl Pipeline {
         // A job that waits is looked at so often that its waiting would be all that the log has.
         let says = unit.log.is_empty() || matches!(job.kind, JobKind::Delivery | JobKind::Action);
         if says && outcome != WAITS {
-            unit.log.push(log_entry(job, outcome, detail));
+            unit.log.push(log_entry(job, outcome, detail.clone()));
         }
         unit.fence = Some(fence.clone());
         unit.finish = Some(Finish { job: job.seq, how: how.clone() });
         let (jobs, before) = (unit.jobs.clone(), past.log.len());
         let all = unit.log.clone();
+        let tell = || {
+            if let Some(watch) = watch {
+                let error = detail.as_ref().filter(|_| !is_done);
+                let depth = depth.max(job.depth);
+                watch.ended(&Attempt { job, outcome, error, changes: &changes, depth, took_us: past.took_us() });
+            }
+        };
         match self.host.store.commit(unit).await {
             Ok(Committed { jobs: seqs, .. }) => {
+                tell();
                 let made = jobs.into_iter().zip(seqs).filter_map(|(job, seq)| Some((seq?, job)));
                 Ok(ended(&how, std::mem::take(&mut past.made).into_iter().chain(made).collect()))
             }
             Err(CommitError::Refused { reason }) if !matches!(how, How::Done) => {
                 self.end_plainly(job, fence, how.clone(), all, &reason).await?;
+                tell();
                 Ok(ended(&how, std::mem::take(&mut past.made)))
             }
             Err(error) => {
@@ -371,8 +406,8 @@ struct Done {
 }
 
 /// What earlier runs of the same attempt left, whose units were not committed.
-#[derive(Default)]
 struct Past {
+    started: Instant,
     /// What ran.
     log: Vec<NewInvocation>,
     /// Where the next one goes on from.
@@ -382,6 +417,14 @@ struct Past {
 }
 
 impl Past {
+    fn new(checkpoint: Option<Json>) -> Self {
+        Self { started: Instant::now(), log: Vec::new(), checkpoint, made: Vec::new() }
+    }
+
+    fn took_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn add(&mut self, work: &Shared) {
         let mut work = work.lock();
         self.log.append(&mut work.log);

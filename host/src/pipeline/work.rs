@@ -1,7 +1,7 @@
 //! A unit of work: what one piece of work read and wants to write.
 //!
 //! Reads look into the unit's own writes first, then at what the unit has seen, then into the store: a record is the same
-//! however often it is read by its id. A query asks the store each time, and what it finds may be newer. Nothing is locked. [`Work::into_unit`] turns it into what the committer checks and writes.
+//! however often it is read by its id. A query asks the store each time, and what it finds may be newer. Nothing is locked. [`Taken::into_unit`] turns it into what the committer checks and writes.
 //!
 //! A part of the work that fails is taken back by itself ([`Shared::back_to`]). When the store fails the whole unit is
 //! spoiled: the plugin that was answered with the error may have gone on without what it asked for, and half of what it
@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indexmap::IndexMap;
 use tradewind_model::query::{Own, Row};
 use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
-use tradewind_store::{CommitError, NewInvocation, NewJob, Read, Store, StoreError, Stored, Unit, Write};
+use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored};
+
+use super::echo::Echoes;
+use super::taken::Taken;
 
 /// Records that one unit of work may write. 10,000: forty pages of a sync; all of it is written in one transaction, which
 /// nobody else can commit beside.
@@ -57,6 +60,9 @@ pub(crate) struct Work {
     pub(crate) log: Vec<NewInvocation>,
     /// What a person should know of how it went.
     remarks: Vec<serde_json::Value>,
+    /// How many of our own writes led to it, and which changes are their echoes.
+    depth: u32,
+    echoes: HashMap<RecordKey, Echoes>,
     /// Why nothing of this may be committed.
     spoiled: Option<Spoiled>,
     /// Whether a record was made because a query did not find one.
@@ -80,12 +86,12 @@ pub(crate) enum Spoiled {
 
 /// A record as the unit leaves it.
 #[derive(Clone, Debug)]
-struct Written {
+pub(super) struct Written {
     /// None: deleted.
-    doc: Option<Json>,
-    platform_updated_us: Option<i64>,
+    pub(super) doc: Option<Json>,
+    pub(super) platform_updated_us: Option<i64>,
     /// Whether it gets a new version although nothing in it is new.
-    touched: bool,
+    pub(super) touched: bool,
 }
 
 /// What a record's handle was last in step with.
@@ -140,6 +146,8 @@ impl Shared {
             bases: HashMap::new(),
             log: Vec::new(),
             remarks: Vec::new(),
+            depth: 0,
+            echoes: HashMap::new(),
             spoiled: None,
             looked_in_vain: false,
             checkpoint: None,
@@ -400,6 +408,18 @@ impl Work {
     }
 
     /// What was noted, for the log.
+    /// Notes that a change of a record is the echo of our own writes, and how deep that makes the work.
+    pub(crate) fn is_echo(&mut self, key: &RecordKey, echoes: &Echoes, depth: u32) {
+        self.depth = self.depth.max(depth);
+        if !echoes.is_empty() {
+            self.echoes.insert(key.clone(), echoes.clone());
+        }
+    }
+
+    pub(crate) fn take_causes(&mut self) -> (u32, HashMap<RecordKey, Echoes>) {
+        (self.depth, std::mem::take(&mut self.echoes))
+    }
+
     pub(crate) fn take_remarks(&mut self) -> Option<Json> {
         let remarks = std::mem::take(&mut self.remarks);
         if remarks.is_empty() { None } else { Json::of(&serde_json::json!({ "remarks": remarks })).ok() }
@@ -425,61 +445,6 @@ impl Work {
     /// What the store is known to have of a record.
     pub(crate) fn see(&mut self, key: RecordKey, stored: Option<Stored>) {
         self.seen.insert(key, stored);
-    }
-}
-
-/// What was taken out of a unit of work.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    shop: Shop,
-    now_ms: i64,
-    seen: HashMap<RecordKey, Option<Stored>>,
-    written: IndexMap<RecordKey, Written>,
-    jobs: Vec<NewJob>,
-    cancels: Vec<String>,
-    pub(crate) log: Vec<NewInvocation>,
-}
-
-impl Taken {
-    /// The record as the store had it when it was read; the outer option is none when it was not.
-    #[expect(clippy::option_option, reason = "not asked for is not the same as not there")]
-    pub(crate) fn seen(&self, key: &RecordKey) -> Option<Option<Stored>> {
-        self.seen.get(key).cloned()
-    }
-
-    /// What is to be checked and written.
-    pub(crate) fn into_unit(mut self) -> Unit {
-        let mut unit = Unit::new(self.shop, self.now_ms);
-        for (key, written) in self.written {
-            let stored = self.seen.get(&key).and_then(|seen| seen.as_ref());
-            let unchanged = match (stored, &written.doc) {
-                (None, None) => true,
-                (Some(stored), Some(doc)) => {
-                    stored.doc.as_str() == doc.as_str()
-                        && stored.platform_updated_us == written.platform_updated_us
-                        && !written.touched
-                }
-                _ => false,
-            };
-            if !unchanged {
-                unit.writes.push(Write {
-                    key,
-                    expected: stored.map(|stored| stored.version),
-                    doc: written.doc,
-                    platform_updated_us: written.platform_updated_us,
-                });
-            }
-        }
-        let version = |stored: Option<Stored>| stored.map(|stored| stored.version);
-        // What is written is checked by the version that the write expects.
-        for write in &unit.writes {
-            self.seen.remove(&write.key);
-        }
-        unit.reads = self.seen.into_iter().map(|(key, stored)| Read { key, version: version(stored) }).collect();
-        unit.jobs = self.jobs;
-        unit.cancels = self.cancels;
-        unit.log = self.log;
-        unit
     }
 }
 

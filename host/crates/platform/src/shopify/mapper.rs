@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ring::digest;
 use serde_json::value::RawValue;
 use tradewind_model::value::date_time_us;
-use tradewind_model::{Json, RecordKey};
+use tradewind_model::{InvalidJson, Json, RecordKey};
 
 use super::models::{Nested, Of, TABLES, Table};
 use crate::mapping::{Absent, Children, Family, Incoming, Mapper, Mirrored, Report, Saved, Unmappable};
@@ -44,17 +44,18 @@ pub fn models() -> Vec<Mirrored> {
     TABLES.iter().map(|table| Mirrored { model: table.schema(), topics: table.topics }).collect()
 }
 
-/// The record that a webhook is about, for the order of its work: read from the topic and the body's `id` alone. None when
-/// no model mirrors the topic, or the body has no id.
-pub fn subject(topic: &str, body: &str) -> Option<RecordKey> {
+/// The record that a webhook is about, for the order of its work. Holds the whole body to be a JSON object and keeps
+/// nothing of it but the `id`. None when no model mirrors the topic, or the body has no id.
+pub fn subject(topic: &str, body: &str) -> Result<Option<RecordKey>, InvalidJson> {
     #[derive(serde::Deserialize)]
     struct Subject<'a> {
-        #[serde(borrow)]
-        id: &'a RawValue,
+        #[serde(borrow, default)]
+        id: Option<&'a RawValue>,
     }
-    let table = table_of(topic)?;
-    let subject: Subject<'_> = serde_json::from_str(body).ok()?;
-    Some(RecordKey::new(table.model, id_text(subject.id.get())?))
+    let subject: Subject<'_> =
+        serde_json::from_str(body).map_err(|error| InvalidJson { reason: error.to_string() })?;
+    let id = subject.id.and_then(|id| id_text(id.get()));
+    Ok(table_of(topic).zip(id).map(|(table, id)| RecordKey::new(table.model, id)))
 }
 
 fn table_of(topic: &str) -> Option<&'static Table> {
@@ -342,8 +343,12 @@ mod tests {
 
     #[test]
     fn the_subject_is_found_without_reading_the_rest() {
-        assert_eq!(subject("products/update", PRODUCT).unwrap().to_string(), "shopify/product 9007199254740993");
-        assert_eq!(subject("orders/create", PRODUCT), None);
-        assert_eq!(subject("products/update", "{}"), None);
+        let product = subject("products/update", PRODUCT).unwrap().unwrap();
+        assert_eq!(product.to_string(), "shopify/product 9007199254740993");
+        assert_eq!(subject("orders/create", PRODUCT).unwrap(), None);
+        assert_eq!(subject("products/update", "{}").unwrap(), None);
+        for wrong in ["", "7", "[]", "{\"id\":1", "{\"id\":1} x", "{\"a\":nul}"] {
+            assert!(subject("products/update", wrong).is_err(), "{wrong}");
+        }
     }
 }

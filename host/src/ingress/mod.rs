@@ -1,0 +1,20 @@
+//! The door for webhooks: raw bytes in, verified, on disk, 200.
+//!
+//! The way of a request: `server` bounds connections, headers and time; [`Ingress::receive`] finds the connection by the
+//! path, reads the body up to its cap, checks the signature over the exact bytes, and only then reads what it is. The
+//! delivery and its job are committed; then, and not before, the platform is answered 200 and the scheduler is told. A
+//! duplicate is a 200 without a job. Whatever the store cannot take now is a 503, so that the platform sends it again.
+//!
+//! Nothing waits for a plugin here.
+
+mod answer;
+mod body;
+mod door;
+mod receive;
+mod server;
+
+pub use answer::{Answer, RETRY_AFTER_SECONDS};
+pub use body::{BODY_TIME_MAX, DEPTH_MAX};
+pub use door::{Door, Doors};
+pub use receive::Ingress;
+pub use server::{CONNECTIONS_MAX, HEADER_TIME_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, Server};

@@ -1,0 +1,142 @@
+//! Takes a webhook in.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Response};
+use axum::routing::post;
+use tradewind_model::Json;
+use tradewind_platform::shopify::{self, Headers, Webhook};
+use tradewind_store::{CommitError, Ingested, NewDelivery, Store, Unit, compress};
+
+use super::answer::Answer;
+use super::body;
+use super::door::{Door, Doors};
+use crate::pipeline::{Clock, lane_of};
+use crate::scheduler::{Scheduler, job_of};
+use crate::watch::{Received, Watch};
+
+/// Takes webhooks in, and hands their jobs to the scheduler.
+pub struct Ingress {
+    store: Arc<Store>,
+    scheduler: Arc<Scheduler>,
+    clock: Arc<dyn Clock>,
+    watch: Arc<dyn Watch>,
+    doors: Arc<Doors>,
+    body_bytes_max: u64,
+}
+
+/// A request's headers as the platforms' code reads them.
+struct RequestHeaders<'a>(&'a HeaderMap);
+
+impl Headers for RequestHeaders<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(axum::http::HeaderValue::as_bytes)
+    }
+}
+
+impl Ingress {
+    /// An ingress for what comes through these doors.
+    pub fn new(
+        store: Arc<Store>,
+        scheduler: Arc<Scheduler>,
+        clock: Arc<dyn Clock>,
+        watch: Arc<dyn Watch>,
+        doors: Arc<Doors>,
+        body_bytes_max: u64,
+    ) -> Self {
+        Self { store, scheduler, clock, watch, doors, body_bytes_max }
+    }
+
+    /// The routes: `POST /webhooks/{app}/{connection}`.
+    pub fn router(self: Arc<Self>) -> Router {
+        Router::new().route("/webhooks/{app}/{connection}", post(handle)).with_state(self)
+    }
+
+    /// Takes one request in. When it is [`Answer::Accepted`], it is on disk.
+    pub async fn receive(&self, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Answer {
+        match self.take_in(app, connection, headers, body).await {
+            Ok(answer) | Err(answer) => answer,
+        }
+    }
+
+    async fn take_in(&self, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Some(door) = self.doors.find(app, connection) else {
+            return Err(Answer::Unknown("no such app or connection".to_owned()));
+        };
+        let body = body::read(headers, body, self.body_bytes_max).await?;
+        let webhook = shopify::verify(&RequestHeaders(headers), &body, &door.secrets)?;
+        self.keep(&door, &webhook, &body).await
+    }
+
+    /// Keeps a verified webhook.
+    async fn keep(&self, door: &Door, webhook: &Webhook, body: &[u8]) -> Result<Answer, Answer> {
+        let Some(shop) = door.shops.get(&webhook.shop_domain) else {
+            return Err(Answer::Unknown(format!("the shop `{}` is not installed", webhook.shop_domain)));
+        };
+        if !door.topics.contains(&webhook.topic) {
+            return Err(Answer::Unknown(format!("nobody here wants the topic `{}`", webhook.topic)));
+        }
+        let text = body::text(body)?;
+        let subject = shopify::subject(&webhook.topic, text);
+        let subject = subject.map_err(|error| Answer::Malformed(format!("the body is not JSON: {error}")))?;
+        let lane = subject.map(|key| lane_of(&key.model, &key.id));
+        let now_ms = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
+        let delivery = NewDelivery {
+            platform: Arc::clone(&door.platform),
+            webhook_id: webhook.webhook_id.clone(),
+            topic: webhook.topic.clone(),
+            event_id: webhook.event_id.clone(),
+            body_sha256: tradewind_platform::digest(body),
+            triggered_ms: webhook.triggered_ms,
+            headers: kept(webhook),
+            body: compress(body),
+            body_bytes: body.len() as u64,
+            lane: lane.clone(),
+            depth: 0,
+        };
+        let unit = Unit { deliveries: vec![delivery], ..Unit::new(shop.clone(), now_ms) };
+        let committed = self.store.commit(unit).await.map_err(|error| match error {
+            CommitError::Refused { reason } => Answer::Malformed(reason),
+            error => Answer::Unavailable(error.to_string()),
+        })?;
+        let Some(ingested) = committed.deliveries.first() else {
+            return Err(Answer::Unavailable("the store does not say what became of it".to_owned()));
+        };
+        if let Some(job) = job_of(ingested, lane, 0) {
+            self.scheduler.offer(shop, vec![job]);
+        }
+        Ok(match *ingested {
+            Ingested::New { seq, .. } => {
+                self.watch.received(&Received { shop, webhook, seq, bytes: body.len() });
+                Answer::Accepted { seq }
+            }
+            Ingested::Duplicate { .. } => Answer::Duplicate,
+        })
+    }
+}
+
+async fn handle(
+    State(ingress): State<Arc<Ingress>>,
+    Path((app, connection)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    let answer = ingress.receive(&app, &connection, &headers, body).await;
+    ingress.watch.answered(&app, answer.word());
+    if let Some(reason) = answer.reason() {
+        let id = headers.get("x-shopify-webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let shop = headers.get("x-shopify-shop-domain").and_then(|shop| shop.to_str().ok()).unwrap_or_default();
+        let status = answer.status().as_u16();
+        tracing::warn!(app, connection, shop, webhook.id = id, status, reason, "webhook refused");
+    }
+    answer.response()
+}
+
+/// The headers that are kept, as a JSON object.
+fn kept(webhook: &Webhook) -> Json {
+    let values: Vec<_> = webhook.kept.iter().filter_map(|(name, value)| Some((*name, Json::of(value).ok()?))).collect();
+    Json::object(values.iter().map(|(name, value)| (*name, value)))
+}
