@@ -1,5 +1,6 @@
 //! Shopify.
 
+pub mod client;
 mod effects;
 mod mapper;
 mod models;
