@@ -7,4 +7,5 @@ pub mod config;
 pub mod ingress;
 pub mod pipeline;
 pub mod scheduler;
+pub mod serve;
 pub mod watch;

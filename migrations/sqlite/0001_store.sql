@@ -55,6 +55,9 @@ CREATE TABLE records (
     PRIMARY KEY (app, shop, model, id)
 ) STRICT;
 
+-- The host's own notes beside records, whose models begin with `~`: deleted with age.
+CREATE INDEX records_notes ON records (updated_ms) WHERE model >= '~';
+
 -- Work to do. A finished job is deleted in the commit that it made. `part` is the partition of its queue, and of its shop
 -- when it has none: a queue's jobs are counted in one place, a record's are kept in order in one place, so none has both.
 CREATE TABLE jobs (

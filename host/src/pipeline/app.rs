@@ -75,6 +75,13 @@ impl App {
         self.routes(|action| action.webhooks.iter().any(|on| on.platform == platform && on.topic == topic))
     }
 
+    /// The topics of a platform that actions ask for by name.
+    pub fn topics(&self, platform: &str) -> Vec<String> {
+        let actions = self.plugins.iter().flat_map(|installed| &installed.plugin.description().actions);
+        let wanted = actions.flat_map(|action| &action.webhooks).filter(|on| on.platform == platform);
+        wanted.map(|on| on.topic.clone()).collect()
+    }
+
     /// The action of this name; the first plugin's that has one.
     pub fn action(&self, name: &str) -> Option<Route> {
         self.routes(|action| action.name == name).into_iter().next()

@@ -16,8 +16,9 @@ use super::context::{Context, Stopped};
 use super::ending::Trouble;
 use super::work::internal;
 
-/// The model of the record that knows a parent's lists. No model of an app begins with `~`.
-const FAMILIES: &str = "~family";
+/// The model of the record that knows a parent's lists. No model of an app begins with `^`. Not with `~`: what does is
+/// deleted with age, and this lives as long as the parent.
+const FAMILIES: &str = "^family";
 
 /// What is known of a parent's lists, by the parent's field. Persisted: members are only added.
 #[derive(Debug, Default, Serialize, Deserialize)]

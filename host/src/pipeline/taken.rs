@@ -67,7 +67,7 @@ impl Taken {
 
     /// What is different in the records that are written, without the host's own.
     pub(crate) fn changes(&self, echoes: &HashMap<RecordKey, Echoes>) -> Vec<Changed> {
-        let own = |key: &RecordKey| key.model.starts_with('~');
+        let own = |key: &RecordKey| key.model.starts_with(['~', '^']);
         let changes = self.written.iter().filter(|(key, _)| !own(key)).filter_map(|(key, written)| {
             let stored = self.seen.get(key).and_then(|seen| seen.as_ref()).map(|stored| &stored.doc);
             let empty = Json::object([]);

@@ -33,7 +33,7 @@ mod runs;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -130,7 +130,8 @@ pub struct Stats {
 pub struct Scheduler {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
-    driver: JoinHandle<()>,
+    /// None once somebody has stopped it.
+    driver: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the handle and the driver share.
@@ -168,7 +169,7 @@ impl Scheduler {
         let (messages, received) = mpsc::channel(MESSAGES_MAX);
         let shared = Arc::new(Shared::default());
         let driver = Driver::new(store, runs, clock, config, Arc::clone(&shared), messages.downgrade(), received);
-        Self { messages, shared, driver: tokio::spawn(driver.drive()) }
+        Self { messages, shared, driver: Mutex::new(Some(tokio::spawn(driver.drive()))) }
     }
 
     /// Hands over jobs that this process has just committed, so that they start at once. Costs the caller nothing; jobs of
@@ -206,13 +207,19 @@ impl Scheduler {
 
     /// Starts nothing more, waits for what runs, and gives all partitions back, so that another host takes over at once.
     /// What still runs after `deadline` is aborted: it runs again elsewhere.
-    pub async fn stop(mut self, deadline: Duration) {
+    /// Once: who comes second finds it stopping.
+    pub async fn stop(&self, deadline: Duration) {
+        let Some(driver) = self.driver().take() else { return };
         let (stopped, done) = oneshot::channel();
         if self.messages.send(Message::Stop(deadline, stopped)).await.is_ok() {
             // An error means that the driver has ended before it could answer.
             let _ = done.await;
         }
-        let _ = (&mut self.driver).await;
+        let _ = driver.await;
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it does.
@@ -220,7 +227,7 @@ impl Scheduler {
         let shared = &self.shared;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            alive: !self.driver.is_finished(),
+            alive: self.driver().as_ref().is_some_and(|driver| !driver.is_finished()),
             partitions: count(&shared.partitions),
             held: count(&shared.held),
             running: count(&shared.running),
@@ -235,7 +242,9 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = self.driver().take() {
+            driver.abort();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The invocation log, and what is deleted when it is old.
 
-use tradewind_model::{Json, Shop};
+use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_store::{DeliveryFilter, NewInvocation, Store, Unit};
 use tradewind_tests::stores::{
     Build as _, NOW_MS, commit, commit_together, delivery, ingest, json, on_both, other_shop, park, shop, unit,
@@ -94,9 +94,9 @@ async fn old_deliveries_go_unless_a_job_needs_them() {
         let (seq, job) = ingest(&store, delivery("parked at last", b"x")).await;
         commit(&store, unit().finish(job, park("plugin.trap"))).await;
 
-        assert_eq!(store.prune(NOW_MS - 1, 0).await.unwrap(), 0);
-        assert_eq!(store.prune(NOW_MS + 1, 0).await.unwrap(), 2);
-        assert_eq!(store.prune(NOW_MS + 1, 0).await.unwrap(), 0);
+        assert_eq!(store.prune(NOW_MS - 1, 0, i64::MIN).await.unwrap(), 0);
+        assert_eq!(store.prune(NOW_MS + 1, 0, i64::MIN).await.unwrap(), 2);
+        assert_eq!(store.prune(NOW_MS + 1, 0, i64::MIN).await.unwrap(), 0);
         assert_eq!(kept(&store).await[1_100..], ["young", "waits", "parked at last"]);
         assert_eq!(store.delivery(seq).await.unwrap().unwrap().body, b"x");
     })
@@ -113,9 +113,34 @@ async fn old_entries_of_the_log_go() {
         };
         commit(&store, many(1_200, NOW_MS)).await;
         commit(&store, many(3, NOW_MS + 1)).await;
-        assert_eq!(store.prune(i64::MAX, NOW_MS).await.unwrap(), 0);
-        assert_eq!(store.prune(i64::MAX, NOW_MS + 1).await.unwrap(), 1_200);
+        assert_eq!(store.prune(i64::MAX, NOW_MS, i64::MIN).await.unwrap(), 0);
+        assert_eq!(store.prune(i64::MAX, NOW_MS + 1, i64::MIN).await.unwrap(), 1_200);
         assert_eq!(store.invocations_of_delivery(1, 10_000).await.unwrap().len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_notes_beside_records_go_and_records_stay() {
+    on_both(async |place| {
+        let store = place.open().await;
+        let write = |model: &str, id: &str| tradewind_store::Write {
+            key: RecordKey::new(model, id),
+            expected: None,
+            doc: Some(Json::object([])),
+            platform_updated_us: None,
+        };
+        let all = [("shopify/product", "1"), ("^family", "1"), ("~echo", "1"), ("~shopify/product", "2")];
+        for (model, id) in all {
+            commit(&store, Unit { writes: vec![write(model, id)], ..unit() }).await;
+        }
+        commit(&store, Unit { now_ms: NOW_MS + 5, writes: vec![write("~echo", "young")], ..unit() }).await;
+        assert_eq!(store.prune(i64::MIN, i64::MIN, NOW_MS).await.unwrap(), 0);
+        assert_eq!(store.prune(i64::MIN, i64::MIN, NOW_MS + 1).await.unwrap(), 2);
+        let keys = [("shopify/product", "1"), ("^family", "1"), ("~echo", "1"), ("~echo", "young")];
+        let keys = keys.map(|(model, id)| RecordKey::new(model, id));
+        let there: Vec<_> = store.records(&shop(), &keys).await.unwrap().iter().map(Option::is_some).collect();
+        assert_eq!(there, [true, true, false, true]);
     })
     .await;
 }

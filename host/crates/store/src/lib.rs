@@ -99,6 +99,7 @@ pub static STATEMENTS: &[&Statement] = &[
     &invocations::OF_DELIVERY,
     &invocations::OF_JOB_ID,
     &invocations::PRUNE_INVOCATIONS,
+    &records::PRUNE_NOTES,
     &store::ANNOUNCE,
     &durability::DURABILITY,
 ];

@@ -63,3 +63,10 @@ pub(crate) async fn read(
 pub(crate) fn stored_json(text: &str, what: impl FnOnce() -> String) -> Result<Json, StoreError> {
     Json::parse(text).map_err(|error| StoreError::Damaged { what: what(), reason: error.to_string() })
 }
+
+// What a host leaves for itself beside records, such as that one was deleted, has a model that begins with `~`.
+pub(crate) static PRUNE_NOTES: Statement = Statement::both(
+    "prune notes",
+    "DELETE FROM records WHERE (app, shop, model, id) IN (SELECT app, shop, model, id FROM records \
+     WHERE model >= '~' AND updated_ms < $2 ORDER BY updated_ms LIMIT $1) RETURNING id",
+);

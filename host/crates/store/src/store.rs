@@ -14,7 +14,7 @@ use crate::inbox::{self, Delivery, DeliveryFilter, FIND_DELIVERY, OLD_DELIVERIES
 use crate::invocations::PRUNE_INVOCATIONS;
 use crate::link::{Engine, Statement};
 use crate::reader::Rounds;
-use crate::records::{self, Stored};
+use crate::records::{self, PRUNE_NOTES, Stored};
 use crate::unit::{CommitError, Committed, Unit};
 
 /// An open store. One for a whole process.
@@ -123,8 +123,14 @@ impl Store {
     }
 
     /// Deletes deliveries that arrived before `deliveries_before_ms` and have no job, and log entries older than
-    /// `invocations_before_ms`: a few at a time, so that commits do not wait. Answers how many.
-    pub async fn prune(&self, deliveries_before_ms: i64, invocations_before_ms: i64) -> Result<usize, StoreError> {
+    /// `invocations_before_ms`, and the host's own notes beside records (models that begin with `~`) that were written
+    /// before `notes_before_ms`: a few at a time, so that commits do not wait. Answers how many.
+    pub async fn prune(
+        &self,
+        deliveries_before_ms: i64,
+        invocations_before_ms: i64,
+        notes_before_ms: i64,
+    ) -> Result<usize, StoreError> {
         let failed = |source| StoreError::database("deleting what is old", source);
         let mut pruned = 0;
         let mut from = i64::MIN;
@@ -140,14 +146,19 @@ impl Store {
             pruned += self.committer.execute(&PRUNE_DELIVERIES, values).await.map_err(failed)?.len();
             from = to;
         }
-        loop {
-            let values = vec![PRUNE_ROWS.into(), invocations_before_ms.into()];
-            let rows = self.committer.execute(&PRUNE_INVOCATIONS, values).await.map_err(failed)?;
-            if rows.is_empty() {
-                return Ok(pruned);
+        for (statement, before_ms) in
+            [(&PRUNE_INVOCATIONS, invocations_before_ms), (&PRUNE_NOTES, notes_before_ms)]
+        {
+            loop {
+                let values = vec![PRUNE_ROWS.into(), before_ms.into()];
+                let rows = self.committer.execute(statement, values).await.map_err(failed)?;
+                if rows.is_empty() {
+                    break;
+                }
+                pruned += rows.len();
             }
-            pruned += rows.len();
         }
+        Ok(pruned)
     }
 
     /// Tells the other hosts that a partition has new jobs.

@@ -1,0 +1,93 @@
+//! What a host counts, in the form that Prometheus reads.
+//!
+//! Names follow Prometheus' rules: a prefix, a unit, `_total` on what only grows. Labels have few values: apps, plugins,
+//! outcomes; never shops, of which there may be a hundred thousand.
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::scheduler::Stats;
+use crate::watch::{Attempt, Called, Invoked, Watch};
+
+/// Bounds of durations, in seconds: from what an empty call takes to what a deadline allows.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// Counts what happens.
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Counts from now on. A second one in the same process counts nothing of its own and shows what the first counts.
+    pub fn install() -> Self {
+        static FIRST: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+        let handle = FIRST.get_or_init(|| {
+            let builder = PrometheusBuilder::new();
+            let builder = builder.set_buckets_for_metric(Matcher::Suffix("seconds".to_owned()), &SECONDS);
+            let recorder = builder.map(PrometheusBuilder::build_recorder).unwrap_or_else(|_| {
+                // Only an empty list of bounds is refused.
+                PrometheusBuilder::new().build_recorder()
+            });
+            let handle = recorder.handle();
+            // Somebody else in the process listens already: then our counters are theirs.
+            let _ = metrics::set_global_recorder(recorder);
+            handle
+        });
+        Self(handle.clone())
+    }
+
+    pub(super) fn text(&self, stats: &Stats, commits_waiting: usize) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        let set = |name: &'static str, value: u64| gauge!(name).set(value as f64);
+        set("tradewind_partitions", stats.partitions);
+        set("tradewind_jobs_held", stats.held);
+        set("tradewind_jobs_running", stats.running);
+        set("tradewind_commits_waiting", commits_waiting as u64);
+        counter!("tradewind_attempts_started_total").absolute(stats.started);
+        counter!("tradewind_leases_lost_total").absolute(stats.leases_lost);
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+fn seconds(us: u64) -> f64 {
+    std::time::Duration::from_micros(us).as_secs_f64()
+}
+
+impl Watch for Metrics {
+    fn answered(&self, app: &str, word: &'static str) {
+        counter!("tradewind_webhooks_total", "app" => app.to_owned(), "answer" => word).increment(1);
+    }
+
+    fn invoked(&self, invoked: &Invoked<'_>) {
+        let labels = [
+            ("app", invoked.shop.app.to_string()),
+            ("plugin", invoked.plugin.to_owned()),
+            ("action", invoked.action.to_owned()),
+            ("phase", invoked.phase.to_owned()),
+        ];
+        let outcome = if invoked.outcome == "ok" { "ok" } else { "failed" };
+        let [app, plugin, action, phase] = labels.clone();
+        let counted = [app, plugin, action, phase, ("outcome", outcome.to_owned())];
+        counter!("tradewind_invocations_total", &counted).increment(1);
+        histogram!("tradewind_invocation_seconds", &labels).record(invoked.usage.wall.as_secs_f64());
+    }
+
+    fn called(&self, called: &Called<'_>) {
+        let status = called.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let app = called.app.to_owned();
+        counter!("tradewind_platform_calls_total", "app" => app.clone(), "status" => status).increment(1);
+        counter!("tradewind_platform_retries_total", "app" => app.clone()).increment(called.retries.into());
+        histogram!("tradewind_platform_call_seconds", "app" => app).record(seconds(called.took_us));
+    }
+
+    fn ended(&self, attempt: &Attempt<'_>) {
+        let app = attempt.job.shop.app.to_string();
+        let labels = [
+            ("app", app.clone()),
+            ("kind", attempt.job.kind.as_str().to_owned()),
+            ("outcome", attempt.outcome.to_owned()),
+        ];
+        counter!("tradewind_jobs_total", &labels).increment(1);
+        let kind = attempt.job.kind.as_str();
+        histogram!("tradewind_job_seconds", "app" => app, "kind" => kind).record(seconds(attempt.took_us));
+    }
+}

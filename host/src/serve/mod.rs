@@ -1,0 +1,186 @@
+//! A running host: everything built in order, started, watched and stopped.
+//!
+//! The order matters. Apps are installed before the scheduler takes a partition, so that no job finds its plugin missing; the
+//! doors open last. Stopping goes the other way: no more requests, then no more jobs, then the store.
+
+mod admin;
+mod apps;
+mod clients;
+mod logs;
+mod metrics;
+mod retention;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tradewind_platform::shopify::{AdminApi, Shopify, install_tls};
+use tradewind_runtime::{ArtifactCache, Limits as CallLimits, Runtime, RuntimeConfig};
+use tradewind_store::{Engine, Location, Store};
+
+pub use clients::Connections;
+pub use logs::{PluginLog, listen};
+pub use metrics::Metrics;
+
+use crate::config::{self, ExposeSecret};
+use crate::ingress::{Doors, Ingress, Server};
+use crate::pipeline::{Chance, Clock, Pipeline};
+use crate::scheduler::{Config as SchedulerConfig, Scheduler};
+use crate::watch::{Both, Watch};
+
+/// How a host is started beyond its configuration.
+pub struct Start {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers follow from it; not for secrets.
+    pub seed: u64,
+    /// Who this start of this process is, for the leases.
+    pub host: String,
+    /// Whoever else is told what happens.
+    pub watch: Arc<dyn Watch>,
+}
+
+/// A host that runs.
+pub struct Host {
+    store: Arc<Store>,
+    runtime: Arc<Runtime>,
+    pipeline: Arc<Pipeline>,
+    scheduler: Arc<Scheduler>,
+    connections: Arc<Connections>,
+    doors: Arc<Doors>,
+    apps: HashMap<String, config::App>,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+    public: Server,
+    admin: Server,
+    retention: retention::Retention,
+    drain: Duration,
+}
+
+impl Host {
+    /// Starts everything that a configuration says. The store has to be migrated.
+    pub async fn start(server: config::Server, start: Start) -> Result<Self> {
+        let Start { clock, seed, host, watch } = start;
+        let metrics = Arc::new(Metrics::install());
+        let watch: Arc<dyn Watch> = Arc::new(Both(Arc::clone(&metrics) as _, watch));
+        let location = Location::parse(server.store.expose_secret()).context("the store's address")?;
+        let store = Arc::new(Store::open(&location).await?);
+        let runtime = RuntimeConfig {
+            limits: CallLimits::default(),
+            sandbox_bytes_max: server.limits.sandbox_bytes_max,
+            ..RuntimeConfig::default()
+        };
+        let artifacts = ArtifactCache::in_folder(&server.cache.artifacts)
+            .with_context(|| format!("the folder of compiled plugins, `{}`", server.cache.artifacts.display()))?;
+        let runtime = Arc::new(Runtime::new(runtime, artifacts)?);
+        install_tls();
+        let agent = concat!("Tradewind/", env!("CARGO_PKG_VERSION"));
+        let chance = Chance::new(seed);
+        let api = AdminApi::new(agent, Arc::new(clients::Reports(Arc::clone(&watch))), move || chance.next())?;
+        let connections = Arc::new(Connections::new(api));
+        let mappers = HashMap::from([("shopify".to_owned(), Arc::new(Shopify) as _)]);
+        let log = Arc::new(PluginLog);
+        let pipeline = Pipeline::new(Arc::clone(&store), Arc::clone(&runtime), Arc::clone(&clock), log, seed, mappers)
+            .with_clients(Arc::clone(&connections) as _)
+            .with_watch(Arc::clone(&watch));
+        let pipeline = Arc::new(pipeline);
+        apps::make_room(&runtime, &server.apps);
+        let doors = Arc::new(Doors::default());
+        let mut built = Vec::new();
+        for app in &server.apps {
+            built.push(apps::install(app, &store, &runtime, &pipeline, clock.now(), seed).await?);
+        }
+        connections.replace(&server.apps);
+        let config = SchedulerConfig::new(host).on(store.engine());
+        let scheduler =
+            Arc::new(Scheduler::start(Arc::clone(&store), Arc::clone(&pipeline), Arc::clone(&clock), config));
+        let ingress = Ingress::new(
+            Arc::clone(&store),
+            Arc::clone(&scheduler),
+            Arc::clone(&clock),
+            watch,
+            Arc::clone(&doors),
+            server.limits.body_bytes_max,
+        );
+        doors.open(built.into_iter().flatten());
+        let listening = |address: SocketAddr| format!("`{address}` cannot be listened on");
+        let admin = admin::router(Arc::clone(&store), Arc::clone(&scheduler), metrics);
+        let admin = Server::start(server.listen.admin, admin).await.with_context(|| listening(server.listen.admin))?;
+        let public = Server::start(server.listen.public, Arc::new(ingress).router()).await;
+        let public = public.with_context(|| listening(server.listen.public))?;
+        let retention = retention::Retention::start(Arc::clone(&store), Arc::clone(&clock), &server.limits);
+        let drain = Duration::from_secs(server.limits.drain_seconds);
+        let apps = server.apps.into_iter().map(|app| (app.name.clone(), app)).collect();
+        Ok(Self {
+            store,
+            runtime,
+            pipeline,
+            scheduler,
+            connections,
+            doors,
+            apps,
+            clock,
+            seed,
+            public,
+            admin,
+            retention,
+            drain,
+        })
+    }
+
+    /// Where webhooks come in.
+    pub fn public(&self) -> SocketAddr {
+        self.public.address()
+    }
+
+    /// Where operators look.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Which database.
+    pub fn engine(&self) -> Engine {
+        self.store.engine()
+    }
+
+    /// What runs the jobs.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Puts an app in the place of the one with the same name, or adds it. What runs goes on with the old one; when the new
+    /// one cannot be installed, everything stays as it was.
+    pub async fn replace(&mut self, app: config::App) -> Result<()> {
+        apps::install(&app, &self.store, &self.runtime, &self.pipeline, self.clock.now(), self.seed).await?;
+        self.apps.insert(app.name.clone(), app);
+        let mut doors = Vec::new();
+        for app in self.apps.values() {
+            doors.extend(apps::doors(app, &self.pipeline));
+        }
+        let apps: Vec<_> = self.apps.values().cloned().collect();
+        self.connections.replace(&apps);
+        self.doors.open(doors);
+        Ok(())
+    }
+
+    /// Takes nothing more in, lets what is under way end, and gives the partitions back.
+    pub async fn stop(self) {
+        let until = Instant::now() + self.drain;
+        let left = || until.saturating_duration_since(Instant::now());
+        self.public.stop(left()).await;
+        self.retention.stop().await;
+        self.scheduler.stop(left()).await;
+        self.admin.stop(Duration::from_secs(1)).await;
+        drop((self.scheduler, self.pipeline));
+        if let Ok(store) = Arc::try_unwrap(self.store) {
+            store.close().await;
+        }
+    }
+}
