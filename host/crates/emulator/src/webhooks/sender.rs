@@ -63,6 +63,8 @@ impl Drop for Waiting {
 
 impl Outbox {
     pub(crate) fn new(debounce: Duration) -> Result<Self, EmulatorError> {
+        // In a program whose other HTTP clients use TLS, every client wants one, also who never uses it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .user_agent("Shopify-Captain-Hook")
             .connect_timeout(WEBHOOK_CONNECT_MAX)
