@@ -13,6 +13,7 @@ mod codes;
 mod conformance;
 mod contract;
 mod contract_platforms;
+mod emulator;
 mod faults;
 mod hostile;
 mod neighbours;

@@ -1,6 +1,7 @@
 //! What the integration tests, the benchmarks and the fault runs share: where the built plugins are, how to call one,
 //! and a server to keep data in.
 
+pub mod acceptance;
 pub mod components;
 pub mod faults;
 mod fixture;

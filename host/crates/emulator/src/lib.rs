@@ -6,7 +6,7 @@
 //! It knows nothing of the host, and shares no code with the clients that it tests: what it does is held to the platform's
 //! documents, schema and recorded exchanges. Where the platform does not say, the module that decides says so.
 //!
-//! To add a resource: values and edits beside [`catalog`], its REST form, its GraphQL types, and its topics.
+//! To add a resource: values and edits beside `catalog`, its REST form, its GraphQL types, and its topics.
 
 mod bucket;
 mod catalog;

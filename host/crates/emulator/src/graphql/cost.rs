@@ -181,6 +181,9 @@ impl Count<'_> {
     }
 
     fn field(&self, of: &str, field: &Field, data: Option<&Value>) -> u32 {
+        if field.name.node.starts_with("__") {
+            return self.introspection(field);
+        }
         let Some(object) = self.gives(of, field) else { return 0 };
         let data = data.map(|data| member(data, field));
         if matches!(data, Some(Value::Null)) {
@@ -194,6 +197,13 @@ impl Count<'_> {
         }
         let own = u32::from(!FREE.contains(&object) && !object.ends_with("UserError"));
         own + self.each(object, &field.selection_set.node, data)
+    }
+
+    /// Questions about the schema: a point for each object that is asked for, however many there are.
+    fn introspection(&self, field: &Field) -> u32 {
+        let inner = self.fields(&field.selection_set.node);
+        let points: u32 = inner.iter().map(|inner| self.introspection(inner)).sum();
+        points + u32::from(!inner.is_empty())
     }
 
     /// What is selected of an object, or of the dearest of a list.

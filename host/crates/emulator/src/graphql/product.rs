@@ -88,7 +88,7 @@ pub(super) struct Product {
     handle: String,
     description_html: Html,
     #[graphql(deprecation = "Use `descriptionHtml` instead.")]
-    body_html: String,
+    body_html: Option<String>,
     vendor: String,
     product_type: String,
     status: ProductStatus,
@@ -115,7 +115,7 @@ impl From<catalog::Product> for Product {
             title: product.title.clone(),
             handle: product.handle.clone(),
             description_html: Html(product.body_html.clone()),
-            body_html: product.body_html.clone(),
+            body_html: Some(product.body_html.clone()),
             vendor: product.vendor.clone(),
             product_type: product.product_type.clone(),
             status: product.status.into(),
@@ -158,11 +158,11 @@ impl Product {
         before: Option<String>,
         first: Option<i32>,
         last: Option<i32>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "ProductVariantSortKeys::Position")] sort_key: ProductVariantSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(ProductVariantSortKeys::Position)")] sort_key: Option<ProductVariantSortKeys>,
     ) -> Result<Connection<String, ProductVariant>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
-        variants_page(variants(&self.product), &paging, sort_key)
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
+        variants_page(variants(&self.product), &paging, sort_key.unwrap_or(ProductVariantSortKeys::Position))
     }
 
     /// Its images.
@@ -173,11 +173,11 @@ impl Product {
         before: Option<String>,
         first: Option<i32>,
         last: Option<i32>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "ProductImageSortKeys::Position")] sort_key: ProductImageSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(ProductImageSortKeys::Position)")] sort_key: Option<ProductImageSortKeys>,
     ) -> Result<Connection<String, Image>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
-        let by_id = sort_key != ProductImageSortKeys::Position;
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
+        let by_id = sort_key.is_some_and(|key| key != ProductImageSortKeys::Position);
         paging.page(numbered(&self.product.images), |item| image_place(*item, by_id), |(_, image)| Image::from(image))
     }
 
@@ -188,11 +188,11 @@ impl Product {
         before: Option<String>,
         first: Option<i32>,
         last: Option<i32>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "ProductMediaSortKeys::Position")] sort_key: ProductMediaSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(ProductMediaSortKeys::Position)")] sort_key: Option<ProductMediaSortKeys>,
     ) -> Result<Connection<String, Media>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
-        let by_id = sort_key == ProductMediaSortKeys::Id;
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
+        let by_id = sort_key == Some(ProductMediaSortKeys::Id);
         paging.page(
             numbered(&self.product.images),
             |item| image_place(*item, by_id),
@@ -218,9 +218,9 @@ impl Product {
         last: Option<i32>,
         keys: Option<Vec<String>>,
         namespace: Option<String>,
-        #[graphql(default)] reverse: bool,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
     ) -> Result<Connection<String, Metafield>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
         let wanted = |field: &&catalog::Metafield| {
             let name = format!("{}.{}", field.namespace, field.key);
             keys.as_ref().is_none_or(|keys| keys.contains(&name))

@@ -19,7 +19,6 @@ use crate::webhooks::{Subscription, Topic};
 /// Anything that has an id.
 #[derive(Clone, Debug, Interface)]
 #[graphql(field(name = "id", ty = "&ID"))]
-#[expect(clippy::large_enum_variant, reason = "made once for each answer")]
 pub(super) enum Node {
     Product(Product),
     ProductVariant(ProductVariant),
@@ -56,12 +55,12 @@ impl QueryRoot {
         first: Option<i32>,
         last: Option<i32>,
         query: Option<String>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "ProductSortKeys::Id")] sort_key: ProductSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(ProductSortKeys::Id)")] sort_key: Option<ProductSortKeys>,
     ) -> Result<Connection<String, Product>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
         let found = Call::of(context)?.found(query.as_deref())?;
-        paging.page(found, |product| place(product, sort_key), Product::from)
+        paging.page(found, |product| place(product, sort_key.unwrap_or(ProductSortKeys::Id)), Product::from)
     }
 
     async fn products_count(&self, context: &Context<'_>, query: Option<String>) -> Result<Option<Count>, Error> {
@@ -81,15 +80,15 @@ impl QueryRoot {
         first: Option<i32>,
         last: Option<i32>,
         query: Option<String>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "ProductVariantSortKeys::Id")] sort_key: ProductVariantSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(ProductVariantSortKeys::Id)")] sort_key: Option<ProductVariantSortKeys>,
     ) -> Result<Connection<String, ProductVariant>, Error> {
         if query.is_some_and(|query| !query.is_empty()) {
             return Err(Error::new("the emulator does not search variants; hint: search their products"));
         }
-        let paging = Paging { first, last, after, before, reverse };
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
         let products = Call::of(context)?.found(None)?;
-        variants_page(products.iter().flat_map(variants), &paging, sort_key)
+        variants_page(products.iter().flat_map(variants), &paging, sort_key.unwrap_or(ProductVariantSortKeys::Id))
     }
 
     async fn shop(&self, context: &Context<'_>) -> Result<Shop, Error> {
@@ -122,10 +121,12 @@ impl QueryRoot {
         topics: Option<Vec<Topic>>,
         uri: Option<String>,
         format: Option<WebhookSubscriptionFormat>,
-        #[graphql(default)] reverse: bool,
-        #[graphql(default_with = "WebhookSubscriptionSortKeys::CreatedAt")] sort_key: WebhookSubscriptionSortKeys,
+        #[graphql(default_with = "Some(false)")] reverse: Option<bool>,
+        #[graphql(default_with = "Some(WebhookSubscriptionSortKeys::CreatedAt)")] sort_key: Option<
+            WebhookSubscriptionSortKeys,
+        >,
     ) -> Result<Connection<String, WebhookSubscription>, Error> {
-        let paging = Paging { first, last, after, before, reverse };
+        let paging = Paging { first, last, after, before, reverse: reverse.unwrap_or_default() };
         let call = Call::of(context)?;
         let mut world = call.hub.world();
         let known = world.shop(&call.shop)?.subscriptions.values().filter(|known| {
@@ -134,7 +135,7 @@ impl QueryRoot {
                 && uri.as_ref().is_none_or(|uri| known.address == *uri)
                 && format != Some(WebhookSubscriptionFormat::Xml)
         });
-        let by_time = sort_key == WebhookSubscriptionSortKeys::CreatedAt;
+        let by_time = sort_key != Some(WebhookSubscriptionSortKeys::Id);
         let time = |known: &Subscription| if by_time { known.created_at.to_string() } else { String::new() };
         paging.page(known, |known| Place::new(time(known), known.id), WebhookSubscription::from)
     }
