@@ -186,9 +186,6 @@ impl Count<'_> {
         }
         let Some(object) = self.gives(of, field) else { return 0 };
         let data = data.map(|data| member(data, field));
-        if matches!(data, Some(Value::Null)) {
-            return 0;
-        }
         if of == "QueryRoot" && object == "Count" {
             return COUNT_POINTS;
         }
@@ -217,33 +214,43 @@ impl Count<'_> {
         }
     }
 
+    /// Before, each node counts as often as the size that was asked for says. After, those that are there count, each for
+    /// its share; but that there are no nodes was recorded to cost as much as asked for, and no edges to cost nothing.
     fn connection(&self, of: &str, field: &Field, data: Option<&Value>) -> u32 {
-        let asked = ["first", "last"].into_iter().find_map(|name| self.integer(field, name));
-        let mut size = asked.unwrap_or_default();
-        let mut node = 0;
+        let asked = ["first", "last"].into_iter().find_map(|name| self.integer(field, name)).unwrap_or_default();
+        let mut whole = 0;
+        let mut shares = 0;
         for part in self.fields(&field.selection_set.node) {
             let Some(object) = self.gives(of, part) else { continue };
             if object == "PageInfo" {
                 continue;
             }
-            let items = data.map(|data| member(data, part));
-            if let Some(Value::List(items)) = items {
-                size = items.len();
-            }
-            if part.name.node == "nodes" {
-                node += 1 + self.each(object, &part.selection_set.node, items);
-                continue;
-            }
-            for inner in self.fields(&part.selection_set.node) {
-                let Some(object) = self.gives(object, inner) else { continue };
-                let nodes: Option<Value> = items.map(|items| match items {
-                    Value::List(items) => Value::List(items.iter().map(|item| member(item, inner).clone()).collect()),
-                    _ => Value::Null,
-                });
-                node += 1 + self.each(object, &inner.selection_set.node, nodes.as_ref());
+            let is_nodes = part.name.node == "nodes";
+            let node = |item: Option<&Value>| {
+                if is_nodes {
+                    1 + self.each(object, &part.selection_set.node, item)
+                } else {
+                    self.edge(object, part, item)
+                }
+            };
+            match data.map(|data| member(data, part)) {
+                Some(Value::List(items)) if !items.is_empty() || !is_nodes => {
+                    shares += items.iter().map(|item| node(Some(item))).sum::<u32>();
+                }
+                _ => whole += node(None),
             }
         }
-        CONNECTION_POINTS + node * times(size)
+        CONNECTION_POINTS + whole * times(asked) + part_of(shares, asked)
+    }
+
+    /// The node of an edge.
+    fn edge(&self, of: &str, part: &Field, data: Option<&Value>) -> u32 {
+        let fields = self.fields(&part.selection_set.node).into_iter();
+        let node = |field: &Field| {
+            let object = self.gives(of, field)?;
+            Some(1 + self.each(object, &field.selection_set.node, data.map(|data| member(data, field))))
+        };
+        fields.filter_map(node).sum()
     }
 
     /// Fields that are asked for directly.
@@ -306,13 +313,22 @@ fn member<'a>(data: &'a Value, field: &Field) -> &'a Value {
 
 /// How often a node counts in a connection of a size.
 fn times(size: usize) -> u32 {
-    let size = u16::try_from(size).unwrap_or(u16::MAX);
-    if size == 0 {
+    if size == 0 { 0 } else { part_of(u32::try_from(size).unwrap_or(u32::MAX), size) }
+}
+
+/// What nodes cost that a connection of a size gave: as much of the whole as they are of it, and one at least.
+fn part_of(nodes: u32, size: usize) -> u32 {
+    if nodes == 0 || size == 0 {
         return 0;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 22")]
-    let times = (2.0 * f64::from(size).ln()) as u32;
-    times.max(1)
+    let size = f64::from(u16::try_from(size).unwrap_or(u16::MAX));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative; a query's points are few"
+    )]
+    let part = (2.0 * size.ln() * f64::from(nodes) / size) as u32;
+    part.max(1)
 }
 
 #[cfg(test)]

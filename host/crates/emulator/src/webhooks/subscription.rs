@@ -52,7 +52,8 @@ impl Subscription {
 pub struct NewSubscription {
     /// What it tells.
     pub topic: Topic,
-    /// Where to: `http://…`. An `https://` address is kept, and every attempt to reach it fails: the emulator has no TLS.
+    /// Where to: `http://…`. An `https://` address is kept, but the emulator brings no TLS: it is reached only in a program
+    /// whose other clients do.
     pub address: String,
     /// Top-level fields of the body; none means all.
     pub include_fields: Vec<String>,
