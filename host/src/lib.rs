@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod ingress;
 pub mod pipeline;
 pub mod scheduler;

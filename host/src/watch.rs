@@ -2,6 +2,8 @@
 //!
 //! Whoever tells does not wait and does not know who listens. To tell of something more, add a method with an empty body.
 
+use std::sync::Arc;
+
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_platform::shopify::Webhook;
 use tradewind_runtime::Usage;
@@ -35,6 +37,40 @@ pub trait Watch: Send + Sync {
 pub struct Unwatched;
 
 impl Watch for Unwatched {}
+
+/// One after the other.
+pub struct Both(pub Arc<dyn Watch>, pub Arc<dyn Watch>);
+
+impl Watch for Both {
+    fn received(&self, received: &Received<'_>) {
+        self.0.received(received);
+        self.1.received(received);
+    }
+
+    fn answered(&self, app: &str, word: &'static str) {
+        self.0.answered(app, word);
+        self.1.answered(app, word);
+    }
+
+    fn invoked(&self, invoked: &Invoked<'_>) {
+        self.0.invoked(invoked);
+        self.1.invoked(invoked);
+    }
+
+    fn called(&self, called: &Called<'_>) {
+        self.0.called(called);
+        self.1.called(called);
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.0.wants_changes() || self.1.wants_changes()
+    }
+
+    fn ended(&self, attempt: &Attempt<'_>) {
+        self.0.ended(attempt);
+        self.1.ended(attempt);
+    }
+}
 
 /// A webhook that was taken in.
 #[derive(Clone, Copy, Debug)]

@@ -74,6 +74,21 @@ impl Fail {
         Self { exit: Exit::Failed, error: anyhow::anyhow!("{message}") }
     }
 
+    /// The same, for what keeps a plugin from being installed.
+    pub(crate) fn not_installed(self) -> Self {
+        Self { exit: Exit::NotInstalled, ..self }
+    }
+
+    /// Something kept a host from starting.
+    pub(crate) fn from_start(error: anyhow::Error) -> Self {
+        let exit = match error.downcast_ref::<StoreError>() {
+            Some(StoreError::Location { .. } | StoreError::NotMigrated { .. }) => Exit::Usage,
+            _ if error.downcast_ref::<InstallError>().is_some() => Exit::NotInstalled,
+            _ => Exit::Failed,
+        };
+        Self { exit, error }
+    }
+
     /// The same with more said.
     pub(crate) fn map(self, text: impl FnOnce(String) -> String) -> Self {
         let text = text(self.to_string());

@@ -5,17 +5,22 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod age;
+mod check;
+mod clock;
 mod delivery;
+mod dev;
 mod doctor;
 mod exit;
 mod job;
 mod migrate;
 mod plugin;
 mod problems;
+mod serve;
 mod store;
 mod table;
 mod text;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -34,9 +39,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Starts an emulated store and a host beside it, and shows plugins at work.
+    #[command(after_help = dev::HELP)]
+    Dev(dev::Arguments),
+    /// Runs a host.
+    #[command(after_help = serve::HELP)]
+    Serve(serve::Arguments),
     /// Makes, builds, checks and tries plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Checks the configuration and shows what would run.
+    #[command(after_help = check::HELP)]
+    Check(check::Arguments),
     /// Brings the tables of a store up to date.
     #[command(after_help = migrate::HELP)]
     Migrate(migrate::Arguments),
@@ -56,7 +70,10 @@ pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let surroundings = Surroundings::of_process();
     let ended = match command {
+        Command::Dev(arguments) => dev::run(&arguments, &surroundings),
+        Command::Serve(arguments) => serve::run(&arguments, &surroundings),
         Command::Plugin(command) => plugin::run(command, &surroundings),
+        Command::Check(arguments) => check::run(&arguments, &surroundings),
         Command::Migrate(arguments) => migrate::run(&arguments, &surroundings),
         Command::Job(command) => job::run(&command, &surroundings),
         Command::Delivery(command) => delivery::run(&command, &surroundings),
@@ -79,6 +96,8 @@ pub(crate) struct Surroundings {
     pub(crate) cache: PathBuf,
     /// The store of commands that are not given one, from `TRADEWIND_STORE`.
     pub(crate) store: Option<String>,
+    /// What an environment variable holds, for configurations that name one.
+    pub(crate) environment: fn(&str) -> Option<OsString>,
 }
 
 impl Surroundings {
@@ -94,6 +113,7 @@ impl Surroundings {
             now,
             cache: cache.unwrap_or_else(std::env::temp_dir).join("tradewind"),
             store: store.map(|store| store.to_string_lossy().into_owned()),
+            environment: |name| std::env::var_os(name),
         }
     }
 

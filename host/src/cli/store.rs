@@ -144,7 +144,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Fail>>) -> Result
 }
 
 /// An address as it may be shown. Hides more rather than less: a password may hold any character, escaped or not.
-fn without_password(address: &str) -> String {
+pub(super) fn without_password(address: &str) -> String {
     if address.starts_with("sqlite:") {
         return address.to_owned();
     }

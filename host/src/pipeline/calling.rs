@@ -1,11 +1,18 @@
 //! Calls to platforms, by a plugin's session or by a job: what they will change is noted before they are sent.
+//!
+//! A session's futures are polled on the guest's small stack. Documents of a stranger are parsed elsewhere, by tasks of their
+//! own ([`aside`]): a parser that looks how much stack is left would look at the wrong one.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
+use tokio::task::JoinSet;
 use tradewind_model::{ActionError, Json, code};
 use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
 
 use super::clients::Clients;
 use super::context::Context;
+use super::work::internal;
 
 /// A call as `queue.enqueue-call` takes it.
 #[derive(Deserialize)]
@@ -39,10 +46,21 @@ struct LaterRest {
     options: Json,
 }
 
+/// Does the work in a task of its own, which ends with the caller.
+async fn aside<T: Send + 'static>(work: impl Future<Output = Answer<T>> + Send + 'static) -> Answer<T> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) => Err(internal(&error)),
+        None => Err(ActionError::permanent(code::INTERNAL, "the call was never made")),
+    }
+}
+
 impl Context {
-    fn clients(&self) -> Answer<&dyn Clients> {
+    fn clients(&self) -> Answer<Arc<dyn Clients>> {
         let missing = || ActionError::permanent(code::NOT_AVAILABLE, "this host has no platform clients");
-        self.host.clients.get().map(|clients| &**clients).ok_or_else(missing)
+        self.host.clients.get().cloned().ok_or_else(missing)
     }
 
     /// Finds a shop whose client a plugin may use.
@@ -52,12 +70,14 @@ impl Context {
 
     /// Calls a platform on a plugin's behalf.
     pub(super) async fn call_platform(&self, plugin: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json> {
-        let clients = self.clients()?;
-        let current = self.shop();
+        let (clients, current) = (self.clients()?, self.shop());
         if call.writes() && *shop.id == *current.id {
-            self.expect(plugin, clients.effects(shop.platform, call)).await?;
+            let (clients, platform, call) = (Arc::clone(&clients), shop.platform, call.clone());
+            let effects = aside(async move { Ok(clients.effects(platform, &call)) }).await?;
+            self.expect(plugin, effects).await?;
         }
-        clients.call(&current.app, shop, call).await
+        let (shop, call) = (shop.clone(), call.clone());
+        aside(async move { clients.call(&current.app, &shop, &call).await }).await
     }
 
     /// Reads a page of a platform's list.
@@ -67,7 +87,8 @@ impl Context {
         list: &PlatformList,
         cursor: Option<String>,
     ) -> Answer<ListPage> {
-        self.clients()?.next_page(&self.shop().app, shop, list, cursor).await
+        let (clients, current, shop, list) = (self.clients()?, self.shop(), shop.clone(), list.clone());
+        aside(async move { clients.next_page(&current.app, &shop, &list, cursor).await }).await
     }
 
     pub(super) fn budget_of(&self, shop: &ClientShop) -> Json {

@@ -30,8 +30,19 @@ pub(crate) struct Arguments {
     folder: PathBuf,
 }
 
+/// What tells that a folder is a plugin's, by language.
+pub(super) const PROJECT_FILES: [&str; 3] = ["Cargo.toml", "plugin.js", "plugin.py"];
+
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<Exit, Fail> {
-    let folder = &arguments.folder;
+    let output = built(&arguments.folder, surroundings)?;
+    // Everything but the access token is granted here: what an operator grants is decided at install.
+    let (plugin, inspection, size) = check::checked(&output, Grants::usual(), surroundings)?;
+    print!("{}", check::text(&output, &plugin, &inspection, size));
+    Ok(Exit::Fine)
+}
+
+/// Builds a folder's plugin and answers where the component is.
+pub(super) fn built(folder: &Path, surroundings: &Surroundings) -> Result<PathBuf, Fail> {
     let output = folder.join(OUTPUT);
     let has = |name: &str| folder.join(name).is_file();
     if has("Cargo.toml") {
@@ -49,10 +60,7 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
             folder.display()
         )));
     }
-    // Everything but the access token is granted here: what an operator grants is decided at install.
-    let (plugin, inspection, size) = check::checked(&output, Grants::usual(), surroundings)?;
-    print!("{}", check::text(&output, &plugin, &inspection, size));
-    Ok(Exit::Fine)
+    Ok(output)
 }
 
 /// One of the messages that cargo writes as JSON.

@@ -41,6 +41,16 @@ pub(crate) fn run(command: Command, surroundings: &Surroundings) -> Result<Exit,
     }
 }
 
+/// Whether a folder holds a plugin that can be built.
+pub(in crate::cli) fn is_project(folder: &Path) -> bool {
+    build::PROJECT_FILES.iter().any(|file| folder.join(file).is_file())
+}
+
+/// Builds a folder's plugin and answers where the component is.
+pub(in crate::cli) fn built(folder: &Path, surroundings: &Surroundings) -> Result<PathBuf, Fail> {
+    build::built(folder, surroundings)
+}
+
 /// What the operator would grant, given by name on the command line.
 #[derive(clap::Args)]
 struct GrantArguments {

@@ -177,15 +177,17 @@ impl Permit {
         self.sent = false;
     }
 
-    /// It was answered: with the state of the bucket, or only with what it cost, or with neither.
-    pub(super) fn answered(mut self, level: Option<Level>, actual: Option<f64>) {
-        let Some(taken) = self.taken.take() else { return };
+    /// It was answered: with the state of the bucket, or only with what it cost, or with neither. Answers what is known now.
+    pub(super) fn answered(mut self, level: Option<Level>, actual: Option<f64>) -> Option<Level> {
+        let taken = self.taken.take()?;
         let mut line = self.budget.lock();
+        let now = Instant::now();
         match level.filter(Level::is_sound) {
-            Some(level) => line.bucket.told(taken, level, Instant::now()),
-            None => line.bucket.spent(taken, actual, Instant::now()),
+            Some(level) => line.bucket.told(taken, level, now),
+            None => line.bucket.spent(taken, actual, now),
         }
         line.wake();
+        line.bucket.known(now)
     }
 }
 

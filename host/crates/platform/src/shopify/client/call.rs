@@ -6,7 +6,6 @@ use reqwest::{Method, Url};
 use tokio::time::{Instant, sleep};
 use tradewind_model::Json;
 
-use super::bucket::Level;
 use super::budget::{Permit, TooLong};
 use super::error::PlatformError;
 use super::limits::{BUDGET_PAUSE_MAX, JITTER_MIN, JITTER_PART, PAUSE};
@@ -137,15 +136,14 @@ impl Call<'_> {
         // What was refused cost nothing: a throttled query says what it would have cost.
         let refused = response.status == 429 || (cost.requested.is_some() && cost.actual.is_none());
         let actual = if refused { Some(0.0) } else { cost.actual };
-        permit.answered(level, actual);
+        let known = permit.answered(level, actual);
         self.report.status = Some(response.status);
         self.report.cost = match self.request.api {
             Api::Graphql => cost.actual.or(cost.requested),
             Api::Rest => Some(REST_COST),
         };
-        let known = self.shared.budgets.level(&self.connection.app, &self.connection.shop, self.request.api);
-        (self.report.available, self.report.maximum) =
-            known.map_or((None, None), |Level { available, maximum, .. }| (Some(available), Some(maximum)));
+        self.report.available = known.map(|level| level.available);
+        self.report.maximum = known.map(|level| level.maximum);
     }
 
     /// From now on asks for the result instead.

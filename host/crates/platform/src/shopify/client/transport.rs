@@ -55,6 +55,8 @@ impl Transport {
             .user_agent(user_agent)
             // A redirect would take the token to wherever it says.
             .redirect(redirect::Policy::none())
+            // The environment is not ours to read: a proxy would be a setting.
+            .no_proxy()
             .connect_timeout(CONNECT_MAX)
             .pool_idle_timeout(CONNECTION_IDLE_MAX)
             .build();
