@@ -3,7 +3,6 @@
 //! Topics are `products/create`, `products/update` and `products/delete`; the body is an object with `id`, `updated_at`
 //! (RFC 3339) and whatever fields the record has. It stands for a platform where only what comes after the mapping is tested.
 
-use tradewind_model::Json;
 use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
 
 /// Maps a body to the one record of `shopify/product` that it is.

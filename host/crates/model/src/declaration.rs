@@ -186,7 +186,7 @@ mod tests {
     fn interest_follows_the_declared_fields() {
         let stored = Json::parse(r#"{"title":"Hat","body":"x"}"#).unwrap();
         let mut record = ActiveRecord::load("shopify/product", "1", Some(&stored)).unwrap();
-        record.set("title", Json::parse("\"Cap\"").unwrap(), crate::Origin::External);
+        record.set("title", Json::parse("\"Cap\"").unwrap(), Origin::External);
         let wants = |fields: &[&str]| ActionDeclaration {
             when_changed: fields.iter().map(|field| (*field).to_owned()).collect(),
             ..ActionDeclaration::default()
