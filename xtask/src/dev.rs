@@ -1,4 +1,4 @@
-//! The product, running: until there is a server to start, a plugin run on a recorded change.
+//! The product, running: an emulated store, a host, and an example plugin at work.
 
 use anyhow::Result;
 
@@ -6,22 +6,14 @@ use crate::command;
 use crate::project::Project;
 use crate::setup::{self, Extent};
 
-/// The plugin that is run, its action, and the change that it is shown.
+/// The plugin that is at work.
 const PLUGIN: &str = "product-tagger.wasm";
-const RUN: [&str; 6] = [
-    "--action",
-    "tag-product",
-    "--before",
-    "tests/fixtures/product-before.json",
-    "--after",
-    "tests/fixtures/product-after.json",
-];
 
-/// Builds the Rust plugins and runs one.
-pub(crate) fn run(project: &Project) -> Result<()> {
+/// Builds the Rust plugins and starts the store and the host. `args` go to `tradewind dev`.
+pub(crate) fn run(project: &Project, args: &[String]) -> Result<()> {
     setup::run(project, Extent::LEAST)?;
-    let mut host = project.cargo(["run", "-p", "tradewind-host", "--bin", "tradewind", "--", "plugin", "run"]);
-    host.arg(project.plugins_folder().join(PLUGIN)).args(RUN);
+    let mut host = project.cargo(["run", "-p", "tradewind-host", "--bin", "tradewind", "--", "dev"]);
+    host.arg(project.plugins_folder().join(PLUGIN)).args(args);
     println!("dev: {}", command::line(&host));
     command::show(&mut host)
 }

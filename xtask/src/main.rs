@@ -74,8 +74,13 @@ enum Task {
         #[arg(last = true, value_name = "FILTER ARGS")]
         args: Vec<String>,
     },
-    /// Build the Rust plugins and run one of them on a recorded change
-    Dev,
+    /// Build the Rust plugins and see one at work: an emulated store and a host, on this machine
+    #[command(after_help = "Examples:\n  cargo xtask dev\n  cargo xtask dev -- --once")]
+    Dev {
+        /// Passed on to `tradewind dev`
+        #[arg(last = true, value_name = "DEV ARGS")]
+        args: Vec<String>,
+    },
     /// Run one benchmark
     #[command(after_help = "Example:\n  cargo xtask bench invocation -- --seconds 5\n\n\
         A NAME that does not exist lists those that do.")]
@@ -127,7 +132,7 @@ fn run(task: Task) -> Result<()> {
         ),
         Task::Plugins => setup::run(&project, Extent { postgres: false, ..Extent::ALL }),
         Task::Test { quick, args } => checks::test(&project, quick, &args),
-        Task::Dev => dev::run(&project),
+        Task::Dev { args } => dev::run(&project, &args),
         Task::Bench { name, args } => bench::run(&project, &name, &args),
         Task::Faults { seconds } => checks::faults(&project, seconds),
     }
