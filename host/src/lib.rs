@@ -9,4 +9,5 @@ pub mod ingress;
 pub mod pipeline;
 pub mod scheduler;
 pub mod serve;
+mod traces;
 pub mod watch;

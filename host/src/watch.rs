@@ -7,7 +7,10 @@ use std::sync::Arc;
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_platform::shopify::Webhook;
 use tradewind_runtime::Usage;
+use tradewind_runtime::session::LogEntry;
 use tradewind_store::Job;
+
+use crate::pipeline::Source;
 
 /// Is told what happens.
 pub trait Watch: Send + Sync {
@@ -19,6 +22,9 @@ pub trait Watch: Send + Sync {
 
     /// A plugin was called.
     fn invoked(&self, _invoked: &Invoked<'_>) {}
+
+    /// A plugin logged something.
+    fn logged(&self, _from: &Source<'_>, _entry: &LogEntry) {}
 
     /// A platform was called.
     fn called(&self, _called: &Called<'_>) {}
@@ -55,6 +61,11 @@ impl Watch for Both {
     fn invoked(&self, invoked: &Invoked<'_>) {
         self.0.invoked(invoked);
         self.1.invoked(invoked);
+    }
+
+    fn logged(&self, from: &Source<'_>, entry: &LogEntry) {
+        self.0.logged(from, entry);
+        self.1.logged(from, entry);
     }
 
     fn called(&self, called: &Called<'_>) {

@@ -7,7 +7,9 @@ use super::clock::WallClock;
 use super::serve::executor;
 use super::text::printable;
 use super::{Exit, Fail, Surroundings, plugin};
+use crate::config::Log;
 use crate::dev::{Feed, SHOP, Setting, World, changed, once};
+use crate::serve::listen;
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -45,6 +47,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<Exit, Fail> {
     let plugins = found(&arguments.plugins, surroundings)?;
+    let filter = (surroundings.environment)("TRADEWIND_LOG").map(|filter| filter.to_string_lossy().into_owned());
+    // What plugins log is in the feed; what the host finds worth a warning goes to the standard error.
+    let filter = filter.as_deref().unwrap_or("warn,plugin=off");
+    let listening = listen(Log::default(), None, Some(filter));
+    listening.map_err(|error| Fail::usage(format_args!("{error:#}")))?.end();
     executor()?.block_on(dev(arguments, plugins))
 }
 

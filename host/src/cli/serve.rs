@@ -38,12 +38,14 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<Exit, Fail> {
     let (server, warnings) = super::check::loaded(&arguments.config, surroundings)?;
     let filter = (surroundings.environment)("TRADEWIND_LOG").map(|filter| filter.to_string_lossy().into_owned());
-    listen(server.log, filter.as_deref())
-        .map_err(|error| Fail::usage(format_args!("TRADEWIND_LOG: {error:#}; hint: `info,tradewind_host=debug`")))?;
+    let listening = listen(server.log, server.traces.as_ref(), filter.as_deref());
+    let listening = listening.map_err(|error| Fail::usage(format_args!("{error:#}")))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    executor()?.block_on(serve(server, surroundings))
+    let ended = executor()?.block_on(serve(server, surroundings));
+    listening.end();
+    ended
 }
 
 async fn serve(server: config::Server, surroundings: &Surroundings) -> Result<Exit, Fail> {

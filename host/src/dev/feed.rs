@@ -7,9 +7,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tradewind_emulator::Event;
 use tradewind_model::Json;
+use tradewind_runtime::session::LogEntry;
 use tradewind_store::JobKind;
 
-use crate::pipeline::Clock;
+use crate::pipeline::{Clock, Source};
 use crate::watch::{Attempt, Called, Changed, Invoked, Received, Watch};
 
 /// Characters of a value that are shown.
@@ -95,6 +96,12 @@ impl Watch for Feed {
         let detail = detail.map_or_else(String::new, |detail| format!("  {}", shortened(detail)));
         let what = format!("{plugin}/{action} {phase}: {outcome}, {took}, {memory:.1} MiB{detail}");
         self.line("plugin", &what);
+    }
+
+    fn logged(&self, from: &Source<'_>, entry: &LogEntry) {
+        let fields = if entry.fields.is_null() { String::new() } else { format!("  {}", shortened(&entry.fields)) };
+        let level = format!("{:?}", entry.level).to_lowercase();
+        self.line("log", &format!("{}/{} {level}: {}{fields}", from.plugin, from.action, entry.message));
     }
 
     fn called(&self, called: &Called<'_>) {

@@ -17,13 +17,13 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How deep a body may be nested. 100: platforms nest 10 levels; what stores and plugins read ends at 128.
 pub const DEPTH_MAX: usize = 100;
 
-/// Reads a body of at most `max` bytes.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, Answer> {
+/// Reads a body of at most `max` bytes that arrives within `time_max`.
+pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64, time_max: Duration) -> Result<Bytes, Answer> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(Answer::TooLarge { max });
     }
-    timeout(BODY_TIME_MAX, collect(body, max)).await.unwrap_or(Err(Answer::TooSlow))
+    timeout(time_max, collect(body, max)).await.unwrap_or(Err(Answer::TooSlow))
 }
 
 async fn collect(mut body: Body, max: u64) -> Result<Bytes, Answer> {

@@ -1,6 +1,7 @@
 //! Takes a webhook in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +27,7 @@ pub struct Ingress {
     watch: Arc<dyn Watch>,
     doors: Arc<Doors>,
     body_bytes_max: u64,
+    body_time_max: Duration,
 }
 
 /// A request's headers as the platforms' code reads them.
@@ -47,7 +49,13 @@ impl Ingress {
         doors: Arc<Doors>,
         body_bytes_max: u64,
     ) -> Self {
-        Self { store, scheduler, clock, watch, doors, body_bytes_max }
+        Self { store, scheduler, clock, watch, doors, body_bytes_max, body_time_max: body::BODY_TIME_MAX }
+    }
+
+    /// With another time for a body to arrive than [`BODY_TIME_MAX`](super::BODY_TIME_MAX).
+    #[must_use]
+    pub fn with_body_time(self, body_time_max: Duration) -> Self {
+        Self { body_time_max, ..self }
     }
 
     /// The routes: `POST /webhooks/{app}/{connection}`.
@@ -66,7 +74,7 @@ impl Ingress {
         let Some(door) = self.doors.find(app, connection) else {
             return Err(Answer::Unknown("no such app or connection".to_owned()));
         };
-        let body = body::read(headers, body, self.body_bytes_max).await?;
+        let body = body::read(headers, body, self.body_bytes_max, self.body_time_max).await?;
         let webhook = shopify::verify(&RequestHeaders(headers), &body, &door.secrets)?;
         self.keep(&door, &webhook, &body).await
     }

@@ -41,10 +41,15 @@ pub struct Server {
 impl Server {
     /// Listens, and serves these routes.
     pub async fn start(address: SocketAddr, router: Router) -> io::Result<Self> {
+        Self::start_within(address, router, HEADER_TIME_MAX).await
+    }
+
+    /// The same with another time for a head to arrive than [`HEADER_TIME_MAX`].
+    pub async fn start_within(address: SocketAddr, router: Router, header_time_max: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, router, stopped));
+        let task = tokio::spawn(serve(listener, router, header_time_max, stopped));
         Ok(Self { address, stop, task })
     }
 
@@ -62,10 +67,15 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<Duration>) {
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    header_time_max: Duration,
+    mut stopped: oneshot::Receiver<Duration>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
+        .header_read_timeout(header_time_max)
         .max_buf_size(HEADERS_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(false)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tracing::Instrument as _;
 use tradewind_model::document;
 use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey, code};
 use tradewind_runtime::{Invocation, Outcome, Phase, Usage};
@@ -236,8 +237,10 @@ impl Context {
         let session = UnitSession::new(self, route, phase, invocation.record.as_ref());
         let shop = self.shop().to_string();
         let runtime = &self.host.runtime;
+        let (plugin, action) = (route.installed.name.as_str(), route.action().name.as_str());
+        let span = tracing::info_span!("invocation", plugin, action, phase = name, key = invocation.idempotency_key);
         let Outcome { result, record, usage, .. } =
-            runtime.invoke(&route.installed.plugin, &shop, invocation, Box::new(session)).await;
+            runtime.invoke(&route.installed.plugin, &shop, invocation, Box::new(session)).instrument(span).await;
         let (outcome, detail) = match &result {
             Ok(result) => ("ok".to_owned(), Some(result.clone()).filter(|result| !result.is_null())),
             Err(failure) => (failure.kind().to_owned(), Some(super::ending::failure_json(failure))),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 use tradewind_model::{ActionError, Json, code};
 use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
 
@@ -49,7 +50,7 @@ struct LaterRest {
 /// Does the work in a task of its own, which ends with the caller.
 async fn aside<T: Send + 'static>(work: impl Future<Output = Answer<T>> + Send + 'static) -> Answer<T> {
     let mut task = JoinSet::new();
-    task.spawn(work);
+    task.spawn(work.in_current_span());
     match task.join_next().await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => Err(internal(&error)),

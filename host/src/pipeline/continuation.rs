@@ -14,6 +14,7 @@ use super::delivery::body_of;
 use super::ending::{Trouble, reason};
 use super::job::Payload;
 use super::work::{Base, internal};
+use crate::traces;
 
 /// What such a call needs to know. Persisted: members are only added.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -171,7 +172,8 @@ impl Context {
     fn add_continuation(&self, kind: JobKind, continuation: Continuation) -> Result<(), ActionError> {
         let record = continuation.record.as_ref();
         let lane = record.map(|record| format!("{} {} after {}", record.model, record.id, continuation.plugin));
-        let payload = Payload { continuation: Some(Box::new(continuation)), ..Payload::default() };
+        let payload =
+            Payload { continuation: Some(Box::new(continuation)), trace: traces::place(), ..Payload::default() };
         let payload = Json::of(&payload).map_err(|error| internal(&error))?;
         let job = NewJob {
             lane,

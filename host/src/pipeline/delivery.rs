@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tracing::Instrument as _;
 use tradewind_model::{Json, RecordKey};
 use tradewind_platform::mapping::{Incoming, Report, Saved};
 use tradewind_store::{Delivery, Job, StoreError};
@@ -12,7 +13,8 @@ use super::context::{Cause, Context};
 use super::ending::{Trouble, reason};
 use super::job::Replay;
 use super::work::internal;
-use super::{CAUSAL_DEPTH_MAX, Pipeline};
+use super::{CAUSAL_DEPTH_MAX, Pipeline, span_of};
+use crate::traces;
 
 impl Pipeline {
     /// Processes a delivery. Answers one word for the log.
@@ -40,8 +42,11 @@ impl Pipeline {
             // A replay is a deed of its own: who asks for it wants it to be done once more.
             cause.key = format!("delivery:{seq}");
         }
+        let mut trace = None;
         for change in &incoming {
-            cause.depth = cause.depth.max(context.depth_of(&key_of(change)).await?);
+            let past = context.past_of(&key_of(change)).await?;
+            cause.depth = cause.depth.max(past.depth);
+            trace = past.trace.or(trace);
         }
         if cause.depth > CAUSAL_DEPTH_MAX {
             return Err(Trouble::too_deep(cause.depth));
@@ -49,15 +54,20 @@ impl Pipeline {
         let context = Context { cause: Arc::new(cause), ..context };
         let force = replay.is_some_and(|replay| replay.force);
         let arrival = Arrival { mapper: &**mapper, report, force };
-        let mut news = News::Nobody;
-        for change in &incoming {
-            news = news.max(context.arrived(arrival, change).await?);
-        }
-        for route in context.app.actions_for_topic(&delivery.platform, &delivery.topic) {
-            context.run_global(&route, &Json::object([])).await?;
-            news = News::Ran;
-        }
-        Ok(news.as_str())
+        let span = span_of(job);
+        traces::follow(&span, trace.as_deref());
+        let work = async {
+            let mut news = News::Nobody;
+            for change in &incoming {
+                news = news.max(context.arrived(arrival, change).await?);
+            }
+            for route in context.app.actions_for_topic(&delivery.platform, &delivery.topic) {
+                context.run_global(&route, &Json::object([])).await?;
+                news = News::Ran;
+            }
+            Ok(news.as_str())
+        };
+        work.instrument(span).await
     }
 }
 

@@ -19,6 +19,7 @@ use tradewind_store::{CommitError, Fence, Unit, Write};
 use super::CONFLICT_RERUNS_MAX;
 use super::context::{Context, Host, Stopped};
 use super::work::internal;
+use crate::traces;
 
 /// The model of the notes.
 const NOTES: &str = "~echo";
@@ -35,6 +36,15 @@ const ECHO_NOTES_MAX: usize = 50;
 
 /// The fields of a change that we made ourselves, with the plugin that did.
 pub(crate) type Echoes = BTreeMap<String, String>;
+
+/// What of our own doing a delivery goes back to.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// How many of our own writes led to it.
+    pub(super) depth: u32,
+    /// Where in its trace the last of them was.
+    pub(super) trace: Option<String>,
+}
 
 /// The notes beside a record. Persisted: members are only added.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -55,6 +65,9 @@ struct Note {
     #[serde(default)]
     seen: u32,
     fields: BTreeMap<String, Expected>,
+    /// Where in its trace the call was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 impl Note {
@@ -92,17 +105,18 @@ impl Notes {
         echoes
     }
 
-    /// The depth of what follows from the notes.
-    fn depth(&self) -> Option<u32> {
-        self.notes.iter().map(|note| note.depth.saturating_add(1)).max()
+    /// What a delivery that they are about goes back to: the deepest of them.
+    fn past(&self) -> Past {
+        let deepest = self.notes.iter().max_by_key(|note| note.depth);
+        deepest
+            .map_or_else(Past::default, |note| Past { depth: note.depth.saturating_add(1), trace: note.trace.clone() })
     }
 }
 
 impl Context {
-    /// How deep a delivery about this record is, for what we have done to it.
-    pub(super) async fn depth_of(&self, key: &RecordKey) -> Result<u32, Stopped> {
-        let known = self.cause.depth;
-        Ok(self.notes(key).await?.and_then(|notes| notes.depth()).map_or(known, |depth| depth.max(known)))
+    /// What of our own doing a delivery about this record goes back to.
+    pub(super) async fn past_of(&self, key: &RecordKey) -> Result<Past, Stopped> {
+        Ok(self.notes(key).await?.map_or_else(Past::default, |notes| notes.past()))
     }
 
     /// Which of a record's changes we made ourselves. The notes that say so are used up when the unit is committed.
@@ -143,6 +157,7 @@ impl Context {
                 depth: self.cause.depth,
                 seen: 0,
                 fields: fields.clone(),
+                trace: traces::place(),
             };
             self.host.note(&self.shop(), self.cause.fence.as_ref(), &notes_key(&key), note).await?;
         }
@@ -199,7 +214,7 @@ mod tests {
 
     fn note(plugin: &str, depth: u32, fields: &[(&str, Expected)]) -> Note {
         let fields = fields.iter().map(|(name, expected)| ((*name).to_owned(), expected.clone())).collect();
-        Note { plugin: plugin.to_owned(), at_ms: 0, depth, seen: 0, fields }
+        Note { plugin: plugin.to_owned(), at_ms: 0, depth, seen: 0, fields, trace: None }
     }
 
     fn changed(fields: &[(&str, &str)]) -> Vec<(String, Json)> {
@@ -234,7 +249,7 @@ mod tests {
                 note("b", 2, &[("body", Expected::Is(json("\"B\"")))]),
             ],
         };
-        assert_eq!(notes.depth(), Some(3));
+        assert_eq!(notes.past().depth, 3);
         let echoes = notes.explain(None, &changed(&[("title", "\"A\""), ("body", "\"B\"")]));
         assert_eq!(shown(&echoes), ["body by b", "title by a"]);
         assert_eq!(origin_for("a", &echoes["title"]), Origin::Own);

@@ -12,6 +12,7 @@ use super::context::{Context, Stopped};
 use super::continuation::Continuation;
 use super::data::id_of;
 use super::work::internal;
+use crate::traces;
 
 /// What a job needs to know: one of these. Persisted: members are only added. Not an untagged enum, because serde keeps the
 /// values of such a one in a form that has no room for JSON to the letter.
@@ -21,6 +22,9 @@ pub(crate) struct Payload {
     /// What a plugin enqueued: an action or a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) work: Option<Enqueued>,
+    /// Where in its trace the work was that enqueued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
     /// The plugin that enqueued it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
@@ -136,7 +140,8 @@ impl Context {
             Enqueued::Action { action, params } => (JobKind::Action, lane_of_action(action, params, options)?),
             Enqueued::Call { .. } => (JobKind::Call, None),
         };
-        let payload = Payload { work: Some(work.clone()), by: Some(by.to_owned()), ..Payload::default() };
+        let payload =
+            Payload { work: Some(work.clone()), by: Some(by.to_owned()), trace: traces::place(), ..Payload::default() };
         let job = NewJob {
             queue: options
                 .queue

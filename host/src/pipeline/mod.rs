@@ -29,6 +29,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
+use tracing::Instrument as _;
 use tradewind_model::retry::RetryPolicy;
 use tradewind_model::{ActionError, Json, Shop, code};
 use tradewind_platform::mapping::Mapper;
@@ -47,6 +48,7 @@ use ending::{Trouble, ending, error_json, undetailed};
 use job::{Payload, Replay};
 use work::{Shared, Spoiled};
 
+use crate::traces;
 use crate::watch::{Attempt, Watch};
 
 /// How often work is done again because a record that it was decided on was written meanwhile: a whole job's, or one call's
@@ -363,35 +365,55 @@ impl Pipeline {
         let checkpoint = checkpoint.map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
         let context = self.context(&app, work, Cause::of(job, fence, checkpoint));
         let payload = job.payload.as_ref().map(Json::to).transpose().map_err(|error| damaged(job, &error))?;
-        let Payload { work, by, continuation, replay } = payload.unwrap_or_default();
-        match (job.kind, work, continuation) {
-            (JobKind::Delivery, ..) => {
-                let outcome = self.deliver(context, job, replay).await?;
-                Ok(Done { outcome, result: None })
-            }
-            (JobKind::Action, Some(Enqueued::Action { action, params }), _) => {
-                let result = context.run_named(&action, &params).await?;
-                let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
-                Ok(Done { outcome: job::DONE, result })
-            }
-            (JobKind::Action, _, Some(continuation)) => {
-                context.continue_run(&continuation).await?;
-                Ok(Done { outcome: job::DONE, result: None })
-            }
-            (JobKind::Success, _, Some(continuation)) => {
-                context.continue_success(&continuation).await?;
-                Ok(Done { outcome: job::DONE, result: None })
-            }
-            (JobKind::Call, Some(Enqueued::Call { call }), _) => {
-                let result = context.call_later(&by.unwrap_or_default(), &call).await?;
-                let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
-                Ok(Done { outcome: job::DONE, result })
-            }
-            (JobKind::Action | JobKind::Success | JobKind::Call, ..) => {
-                Err(damaged(job, &"it does not say what to do"))
-            }
+        let payload: Payload = payload.unwrap_or_default();
+        if job.kind == JobKind::Delivery {
+            // What it goes back to is known when its record is.
+            let outcome = self.deliver(context, job, payload.replay).await?;
+            return Ok(Done { outcome, result: None });
         }
+        let span = span_of(job);
+        traces::follow(&span, payload.trace.as_deref());
+        do_job(job, context, payload).instrument(span).await
     }
+}
+
+/// Does what a job asks for that is no delivery.
+async fn do_job(job: &Job, context: Context, payload: Payload) -> Result<Done, Trouble> {
+    let Payload { work, by, continuation, .. } = payload;
+    match (job.kind, work, continuation) {
+        (JobKind::Action, Some(Enqueued::Action { action, params }), _) => {
+            let result = context.run_named(&action, &params).await?;
+            let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
+            Ok(Done { outcome: job::DONE, result })
+        }
+        (JobKind::Action, _, Some(continuation)) => {
+            context.continue_run(&continuation).await?;
+            Ok(Done { outcome: job::DONE, result: None })
+        }
+        (JobKind::Success, _, Some(continuation)) => {
+            context.continue_success(&continuation).await?;
+            Ok(Done { outcome: job::DONE, result: None })
+        }
+        (JobKind::Call, Some(Enqueued::Call { call }), _) => {
+            let result = context.call_later(&by.unwrap_or_default(), &call).await?;
+            let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
+            Ok(Done { outcome: job::DONE, result })
+        }
+        _ => Err(damaged(job, &"it does not say what to do")),
+    }
+}
+
+/// The span of an attempt: whatever is logged in it says whose it is.
+fn span_of(job: &Job) -> tracing::Span {
+    tracing::info_span!(
+        "job",
+        app = &*job.shop.app,
+        shop.id = &*job.shop.id,
+        kind = job.kind.as_str(),
+        job.seq = job.seq,
+        delivery.seq = job.delivery_seq,
+        attempt = job.attempts + 1,
+    )
 }
 
 /// The word for an attempt that was none.

@@ -21,7 +21,7 @@ use tradewind_runtime::{ArtifactCache, Limits as CallLimits, Runtime, RuntimeCon
 use tradewind_store::{Engine, Location, Store};
 
 pub use clients::Connections;
-pub use logs::{PluginLog, listen};
+pub use logs::{Listening, listen};
 pub use metrics::Metrics;
 
 use crate::config::{self, ExposeSecret};
@@ -81,7 +81,7 @@ impl Host {
         let api = AdminApi::new(agent, Arc::new(clients::Reports(Arc::clone(&watch))), move || chance.next())?;
         let connections = Arc::new(Connections::new(api));
         let mappers = HashMap::from([("shopify".to_owned(), Arc::new(Shopify) as _)]);
-        let log = Arc::new(PluginLog);
+        let log = Arc::new(logs::PluginLog(Arc::clone(&watch)));
         let pipeline = Pipeline::new(Arc::clone(&store), Arc::clone(&runtime), Arc::clone(&clock), log, seed, mappers)
             .with_clients(Arc::clone(&connections) as _)
             .with_watch(Arc::clone(&watch));
