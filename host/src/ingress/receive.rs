@@ -121,7 +121,7 @@ impl Ingress {
                 self.watch.received(&Received { shop, webhook, seq, bytes: body.len() });
                 Answer::Accepted { seq }
             }
-            Ingested::Duplicate { .. } => Answer::Duplicate,
+            Ingested::Duplicate => Answer::Duplicate,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Names follow Prometheus' rules: a prefix, a unit, `_total` on what only grows. Labels have few values: apps, plugins,
 //! outcomes; never shops, of which there may be a hundred thousand.
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::scheduler::Stats;
@@ -29,6 +29,7 @@ impl Metrics {
             let handle = recorder.handle();
             // Somebody else in the process listens already: then our counters are theirs.
             let _ = metrics::set_global_recorder(recorder);
+            describe();
             handle
         });
         Self(handle.clone())
@@ -46,6 +47,24 @@ impl Metrics {
         self.0.run_upkeep();
         self.0.render()
     }
+}
+
+/// What each metric counts, as it is shown beside it.
+fn describe() {
+    describe_counter!("tradewind_webhooks_total", "Requests for webhooks, by what they were answered.");
+    describe_counter!("tradewind_jobs_total", "Attempts at jobs, by how they ended.");
+    describe_histogram!("tradewind_job_seconds", Unit::Seconds, "How long attempts at jobs took, with their commit.");
+    describe_counter!("tradewind_invocations_total", "Calls of plugins.");
+    describe_histogram!("tradewind_invocation_seconds", Unit::Seconds, "How long calls of plugins took.");
+    describe_counter!("tradewind_platform_calls_total", "Calls to platforms, by the last answer's status.");
+    describe_counter!("tradewind_platform_retries_total", "How often calls to platforms were sent again.");
+    describe_histogram!("tradewind_platform_call_seconds", Unit::Seconds, "How long calls took, with all waiting.");
+    describe_gauge!("tradewind_partitions", "Partitions that this host works on.");
+    describe_gauge!("tradewind_jobs_held", "Jobs in memory that wait.");
+    describe_gauge!("tradewind_jobs_running", "Jobs that run.");
+    describe_gauge!("tradewind_commits_waiting", "Units that wait for the disk.");
+    describe_counter!("tradewind_attempts_started_total", "Attempts that were started.");
+    describe_counter!("tradewind_leases_lost_total", "Times that a partition's lease was lost.");
 }
 
 fn seconds(us: u64) -> f64 {
