@@ -6,9 +6,12 @@ pub mod components;
 pub mod faults;
 mod fixture;
 pub mod host;
+pub mod open_door;
 pub mod plain;
 pub mod postgres;
+pub mod serving;
 pub mod stores;
+pub mod webhook;
 
 use std::path::{Path, PathBuf};
 
