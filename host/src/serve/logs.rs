@@ -13,6 +13,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tradewind_platform::shopify::install_tls;
 use tradewind_runtime::session::{Level as PluginLevel, LogEntry};
 
 use crate::config::{Log, LogFormat, Traces};
@@ -96,6 +97,8 @@ pub fn listen(log: Log, traces: Option<&Traces>, filter: Option<&str>) -> Result
 }
 
 fn provider(traces: &Traces) -> Result<SdkTracerProvider> {
+    // The sender's HTTP client is made here, before any other.
+    install_tls();
     let exporter = SpanExporter::builder()
         .with_http()
         .with_endpoint(format!("{}/v1/traces", traces.endpoint.trim_end_matches('/')))

@@ -106,7 +106,7 @@ impl Budget {
 }
 
 /// Longer than any deadline, and short enough that adding it to an instant is always possible.
-const FAR: Duration = Duration::from_hours(24 * 365);
+pub(super) const FAR: Duration = Duration::from_hours(24 * 365);
 
 impl Line {
     /// Lets the first look again.

@@ -6,7 +6,7 @@ use reqwest::{Method, Url};
 use tokio::time::{Instant, sleep};
 use tradewind_model::Json;
 
-use super::budget::{Permit, TooLong};
+use super::budget::{FAR, Permit, TooLong};
 use super::error::PlatformError;
 use super::limits::{BUDGET_PAUSE_MAX, JITTER_MIN, JITTER_PART, PAUSE};
 use super::options::Options;
@@ -113,8 +113,8 @@ impl Call<'_> {
                 }
             };
             in_doubt |= !matches!(error, PlatformError::RateLimited { .. } | PlatformError::Unreachable { .. });
-            let pause = after + self.jitter(after);
-            if self.report.retries >= retries_max || Instant::now() + after >= self.deadline {
+            let pause = stretched(after, (self.shared.chance)());
+            if self.report.retries >= retries_max || Instant::now() + pause >= self.deadline {
                 return Err(error);
             }
             self.report.retries += 1;
@@ -157,16 +157,38 @@ impl Call<'_> {
     fn rate_limited(&self, wait: Duration) -> PlatformError {
         PlatformError::RateLimited { api: self.request.api.as_str(), wait, status: self.report.status }
     }
+}
 
-    /// How much longer a pause becomes.
-    fn jitter(&self, pause: Duration) -> Duration {
-        let most = pause / JITTER_PART + JITTER_MIN;
-        let part = (u128::from((self.shared.chance)()) * most.as_nanos()) >> 64;
-        Duration::from_nanos(u64::try_from(part).unwrap_or_default())
-    }
+/// A pause, made longer by chance.
+fn stretched(pause: Duration, chance: u64) -> Duration {
+    // A platform may name any time; beyond a year all are the same.
+    let pause = pause.min(FAR);
+    let most = pause / JITTER_PART + JITTER_MIN;
+    // The upper half of a product of 64 bits and less than 2^58 nanoseconds.
+    let part = (u128::from(chance) * most.as_nanos()) >> 64;
+    pause + Duration::from_nanos(u64::try_from(part).unwrap_or_default())
 }
 
 /// The body as JSON, when it is that.
 fn json(response: &Response) -> Option<Json> {
     Json::parse(std::str::from_utf8(&response.body).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_become_longer_by_chance_and_never_shorter() {
+        let check = |pause_ms: u64, chance, expected_ms: u64| {
+            let stretched = stretched(Duration::from_millis(pause_ms), chance).as_millis();
+            assert_eq!(stretched, u128::from(expected_ms), "{pause_ms} {chance}");
+        };
+        check(0, 0, 0);
+        check(0, 1 << 63, 50);
+        check(2_000, 0, 2_000);
+        check(2_000, 1 << 63, 2_300);
+        check(2_000, u64::MAX, 2_599);
+        assert!(stretched(Duration::MAX, u64::MAX) >= FAR);
+    }
 }
