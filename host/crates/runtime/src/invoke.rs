@@ -1,5 +1,6 @@
 //! One call of a plugin: a fresh store, a fresh instance, one exported function, and everything dropped afterwards.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -216,11 +217,23 @@ async fn guarded<T>(
     store: &mut Store<State>,
     call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, Failure> {
-    let deadline = store.data().meter.remaining() + GIVE_UP_AFTER;
-    match tokio::time::timeout(deadline, call(store)).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(failure(&error, store.data())),
-        Err(_elapsed) => Err(Failure::Limit {
+    let clock = store.data().meter.clock();
+    let ended = {
+        let mut call = pin!(call(store));
+        loop {
+            let deadline = clock.deadline() + GIVE_UP_AFTER;
+            match tokio::time::timeout_at(deadline.into(), &mut call).await {
+                Ok(ended) => break Some(ended),
+                // The clock began anew meanwhile.
+                Err(_) if clock.deadline() + GIVE_UP_AFTER > deadline => {}
+                Err(_) => break None,
+            }
+        }
+    };
+    match ended {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(failure(&error, store.data())),
+        None => Err(Failure::Limit {
             exceeded: store.data().meter.exceeded(Limit::WallMs),
             backtrace: Frames::default(),
             stderr: store.data().wasi.output.stderr(),

@@ -1,6 +1,7 @@
 //! Counts everything that one invocation uses, and ends it when a limit is reached.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
@@ -34,11 +35,39 @@ pub struct Usage {
     pub instructions: Option<u64>,
 }
 
+/// When an invocation's time began, for those who cannot ask its meter while it runs. A checkpoint begins it anew.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    /// After `started`, in microseconds.
+    began_us: AtomicU64,
+    max: Duration,
+}
+
+impl Clock {
+    fn new(started: Instant, max: Duration) -> Self {
+        Self { started, began_us: AtomicU64::new(0), max }
+    }
+
+    /// When the time is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.started + Duration::from_micros(self.began_us.load(Ordering::Relaxed)) + self.max
+    }
+
+    fn begin_anew(&self, now: Instant) {
+        let began = now.saturating_duration_since(self.started).as_micros();
+        self.began_us.store(u64::try_from(began).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
 /// One invocation's account.
 pub(crate) struct Meter {
     limits: Limits,
     started: Instant,
+    clock: Arc<Clock>,
     ticks: u64,
+    /// Of them, those before the clock began anew.
+    ticks_before: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
     table_elements: u64,
@@ -54,10 +83,13 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(limits: Limits, started: Instant, output: Output, permit: Arc<Permit>) -> Self {
+        let clock = Arc::new(Clock::new(started, Duration::from_millis(limits.wall_ms_max)));
         Self {
             limits,
             started,
+            clock,
             ticks: 0,
+            ticks_before: 0,
             memory_bytes: 0,
             memory_peak_bytes: 0,
             table_elements: 0,
@@ -137,7 +169,7 @@ impl Meter {
         if self.remaining().is_zero() {
             return Err(self.exceeded(Limit::WallMs));
         }
-        if self.cpu() > Duration::from_millis(self.limits.cpu_ms_max) {
+        if cpu(self.ticks - self.ticks_before) > Duration::from_millis(self.limits.cpu_ms_max) {
             return Err(self.exceeded(Limit::CpuMs));
         }
         Ok(())
@@ -145,17 +177,24 @@ impl Meter {
 
     /// Wall-clock time left.
     pub(crate) fn remaining(&self) -> Duration {
-        Duration::from_millis(self.limits.wall_ms_max).saturating_sub(self.started.elapsed())
+        self.clock.deadline().saturating_duration_since(Instant::now())
     }
 
-    fn cpu(&self) -> Duration {
-        TICK.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX))
+    /// The clock, to be looked at while the guest runs.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Gives the invocation its whole time again, of the wall clock and of running code: a part of its work is kept.
+    pub(crate) fn begin_anew(&mut self) {
+        self.clock.begin_anew(Instant::now());
+        self.ticks_before = self.ticks;
     }
 
     pub(crate) fn usage(&self) -> Usage {
         Usage {
             wall: self.started.elapsed(),
-            cpu: self.cpu(),
+            cpu: cpu(self.ticks),
             memory_peak_bytes: self.memory_peak_bytes,
             host_calls: self.host_calls,
             reads: self.reads,
@@ -166,6 +205,10 @@ impl Meter {
             instructions: None,
         }
     }
+}
+
+fn cpu(ticks: u64) -> Duration {
+    TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 impl ResourceLimiter for Meter {
@@ -195,5 +238,19 @@ impl ResourceLimiter for Meter {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_begins_anew_has_its_whole_time_again() {
+        let started = Instant::now();
+        let clock = Clock::new(started, Duration::from_secs(5));
+        assert_eq!(clock.deadline() - started, Duration::from_secs(5));
+        clock.begin_anew(started + Duration::from_secs(4));
+        assert_eq!(clock.deadline() - started, Duration::from_secs(9));
     }
 }

@@ -256,7 +256,9 @@ impl guest::HostInvocation for State {
 
     async fn checkpoint(&mut self, _: Resource<TheInvocation>, state: String) -> Reply<()> {
         self.meter.count(Limit::HostCalls)?;
-        Ok(self.session.checkpoint(json("state", state)?).await?)
+        self.session.checkpoint(json("state", state)?).await?;
+        self.meter.begin_anew();
+        Ok(())
     }
 
     fn checkpoint_state(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {
