@@ -3,15 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::guest_languages::NETWORK_BOUNDS;
 use crate::project::Project;
 use crate::setup::{self, Extent};
-use crate::steps::{Outcome, Step, step};
-use crate::{command, folders};
+use crate::steps::step;
+use crate::{command, folders, npm};
 
 /// Where the benchmarks are.
 const FOLDER: &str = "tests/bench";
@@ -22,8 +20,8 @@ const NODE_FOLDER: &str = "bench/node";
 /// What the source of a benchmark names when it starts a server of `PostgreSQL`.
 const POSTGRES_MODULE: &str = "postgres::";
 
-/// One of the packages is compiled on the machine, which takes a minute on two cores.
-const NPM_LIMIT: Duration = Duration::from_mins(15);
+/// What the source of a benchmark names when it runs the program itself.
+const PROGRAM: &str = "`tradewind serve`";
 
 /// Sets up and runs one benchmark.
 pub(crate) fn run(project: &Project, name: &str, args: &[String]) -> Result<()> {
@@ -34,7 +32,15 @@ pub(crate) fn run(project: &Project, name: &str, args: &[String]) -> Result<()> 
     setup::run(project, Extent { postgres: source.contains(POSTGRES_MODULE), ..Extent::ALL })?;
     let node = folder.join("node");
     if source.contains(NODE_FOLDER) && node.join("package.json").is_file() {
-        step("setup", "Node.js packages of the benchmark", |step| Ok(install_packages(&node, step)))?;
+        step("setup", "Node.js packages of the benchmark", |step| {
+            Ok(npm::install(&node, "the benchmark leaves Node.js out until then", step))
+        })?;
+    }
+    if source.contains(PROGRAM) {
+        step("build", "the program as it is shipped", |_| {
+            command::show(&mut project.cargo(["build", "--release", "-p", "tradewind-host", "--bin", "tradewind"]))?;
+            Ok(Outcome::Done)
+        })?;
     }
     let mut bench = project.cargo(["bench", "-p", "tradewind-tests", "--bench", name]);
     if !args.is_empty() {
@@ -52,27 +58,4 @@ fn known(folder: &Path) -> String {
         .map(|name| format!("`cargo xtask bench {}`", name.display()))
         .collect();
     if names.is_empty() { format!("`{FOLDER}` holds no benchmarks") } else { format!("run {}", names.join(" or ")) }
-}
-
-/// Installs what `package.json` names. npm runs a package's install script, which compiles its native part, only when
-/// `allowScripts` of that file allows it.
-fn install_packages(node: &Path, step: &Step<'_>) -> Outcome {
-    // npm writes this file last, so it tells a whole installation from a broken one, and from one of older packages.
-    let changed = |file: &str| fs::metadata(node.join(file)).and_then(|file| file.modified()).ok();
-    let installed = changed("node_modules/.package-lock.json");
-    if installed.is_some() && installed >= changed("package-lock.json") {
-        return Outcome::AlreadyThere;
-    }
-    let order = if node.join("package-lock.json").is_file() { "ci" } else { "install" };
-    let hint = format!("hint: run `npm {order}` in `{}`; the benchmark leaves Node.js out until then", node.display());
-    if !command::starts(&["npm", "--version"]) {
-        return Outcome::Skipped(format!("`npm` does not start\n{hint}"));
-    }
-    step.says(format_args!("installing with `npm {order}`"));
-    let mut npm = Command::new("npm");
-    npm.current_dir(node).args([order, "--no-audit", "--no-fund"]).envs(NETWORK_BOUNDS);
-    match command::quote(&mut npm, NPM_LIMIT) {
-        Ok(()) => Outcome::Done,
-        Err(error) => Outcome::Skipped(format!("{error:#}\n{hint}")),
-    }
 }

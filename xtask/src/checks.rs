@@ -4,10 +4,10 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow};
 
-use crate::command;
 use crate::project::Project;
 use crate::setup::{self, Extent};
 use crate::steps::{Outcome, step};
+use crate::{command, npm};
 
 /// Sets up and runs all checks, up to the first that fails.
 pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()> {
@@ -15,6 +15,10 @@ pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()
         setup::run(project, Extent { postgres: false, ..Extent::ALL })?;
     } else {
         setup::run(project, Extent::ALL)?;
+        let packages = project.root.join("tests/npm");
+        step("setup", "npm packages of the tests", |step| {
+            Ok(npm::install(&packages, "the tests that need them say so and pass until then", step))
+        })?;
         check("formatting", project.cargo(["fmt", "--all", "--check"]))?;
         check("lints", project.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
         let mut documentation = project.cargo(["doc", "--workspace", "--no-deps"]);

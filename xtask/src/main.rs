@@ -13,6 +13,7 @@ mod debian;
 mod dev;
 mod folders;
 mod guest_languages;
+mod npm;
 mod plugins;
 mod postgres;
 mod project;
