@@ -21,6 +21,7 @@ mod odd_components;
 mod pipeline;
 mod postgres_cluster;
 mod scheduler;
+mod shopify_client;
 mod store;
 mod store_cli;
 mod tidy;
