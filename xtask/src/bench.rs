@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::project::Project;
 use crate::setup::{self, Extent};
-use crate::steps::step;
+use crate::steps::{Outcome, step};
 use crate::{command, folders, npm};
 
 /// Where the benchmarks are.
