@@ -1,0 +1,109 @@
+//! How many webhooks are completed in a second, all sides in turn, and what that takes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tradewind_store::Engine;
+
+use super::feed::{Feed, VERSIONS_MAX};
+use super::goal;
+use super::load::Pace;
+use super::side::{Kind, Places, Side, engine_name};
+use super::table::{Table, time};
+use super::turns::{Effort, Rates, per_second, percentile};
+
+/// A side with what was measured of it.
+struct Contender {
+    side: Side,
+    completed: Rates,
+    acknowledged: Rates,
+    waited: Vec<Duration>,
+    idle: Option<u64>,
+    busy: Option<u64>,
+}
+
+pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, table: &Table) -> anyhow::Result<()> {
+    let is_quick = effort.less > 1;
+    // Every product has its first version before the time is taken: what is compared is changes.
+    let products = if is_quick { 2_048 } else { 8_192 };
+    let warm = Duration::from_secs(if is_quick { 5 } else { 20 });
+    let database = engine_name(engine);
+    table.section(&format!("{database}: webhooks of 8.9 KB, 32 connections; stored, action run, platform called"));
+    let feed = Arc::new(Feed::new(products, products * VERSIONS_MAX));
+    let mut contenders = Vec::new();
+    for kind in Kind::ALL {
+        let started = Side::start(places, engine, kind, &feed).await;
+        let mut side = match started {
+            Ok(side) => side,
+            Err(error) if kind != Kind::Tradewind => {
+                table.skipped(&format!("{database}, {}", kind.name()), &format!("{error:#}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let idle = side.resident();
+        warm_up(&mut side, warm).await?;
+        let (completed, acknowledged) = Default::default();
+        contenders.push(Contender { side, completed, acknowledged, waited: Vec::new(), idle, busy: None });
+    }
+    for _ in 0..effort.rounds {
+        for contender in &mut contenders {
+            // Node.js takes less in the same time.
+            let count = if contender.side.kind == Kind::Tradewind { products } else { products / 4 };
+            let mut sent = contender.side.take(count, Pace::Saturated).await?;
+            contender.completed.add(sent.count, sent.completed);
+            contender.acknowledged.add(sent.count, sent.acknowledged);
+            contender.waited.append(&mut sent.waited);
+            contender.busy = contender.busy.max(sent.resident);
+        }
+    }
+    show(engine, &mut contenders, table);
+    Ok(())
+}
+
+/// Makes all products, and goes on for a while where the first calls find no compiled code.
+async fn warm_up(side: &mut Side, warm: Duration) -> anyhow::Result<()> {
+    /// Webhooks at a time. Few, so that the slowest ends in time.
+    const STEP: u32 = 256;
+    let began = Instant::now();
+    side.take(side.feed.products(), Pace::Saturated).await?;
+    while side.kind != Kind::Tradewind && began.elapsed() < warm {
+        side.take(STEP, Pace::Saturated).await?;
+    }
+    Ok(())
+}
+
+fn show(engine: Engine, contenders: &mut [Contender], table: &Table) {
+    let database = engine_name(engine);
+    let rates =
+        |kind: Kind| contenders.iter().find(|other| other.side.kind == kind).map(|other| other.completed.clone());
+    let (express, raw) = (rates(Kind::Express), rates(Kind::Raw));
+    let (express_goal, raw_goal) = goal::times(engine);
+    for Contender { side, completed, acknowledged, waited, idle, busy } in contenders {
+        let what = format!("{database}, {}", side.kind.name());
+        let is_ours = side.kind == Kind::Tradewind;
+        let (median, best) = completed.shown();
+        let mut compared = Vec::new();
+        if is_ours {
+            let against = [("express", &express, express_goal), ("node:http", &raw, raw_goal)];
+            compared.extend(against.into_iter().filter_map(|(name, other, goal)| {
+                Some(format!("× {name}: {}", goal::at_least(completed.times(other.as_ref()?), goal)))
+            }));
+        }
+        table.row(&format!("{what}: completed"), &median, &best, &compared.join("; "));
+        let (p50, p99) = (percentile(waited, 0.5), percentile(waited, 0.99));
+        let p99 = if is_ours { goal::within(p99, goal::SATURATED_P99) } else { time(p99) };
+        let compared = format!("p50 {}, p99 {p99}", time(p50));
+        table.row(
+            &format!("{what}: acknowledged"),
+            &per_second(acknowledged.median()),
+            &per_second(acknowledged.best()),
+            &compared,
+        );
+        let goals =
+            format!("idle {}; busy {}", goal::below(*idle, goal::IDLE_BYTES), goal::below(*busy, goal::BUSY_BYTES));
+        let after = format!("after it {}", goal::mib(side.resident()));
+        let compared = if is_ours { format!("{after}; {goals}") } else { after };
+        table.row(&format!("{what}: resident, idle and at most"), &goal::mib(*idle), &goal::mib(*busy), &compared);
+    }
+}
