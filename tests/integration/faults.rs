@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tradewind_tests::faults::{Report, disk, frozen, kill, server, start_of};
+use tradewind_tests::faults::{Load, Report, Start, disk, frozen, kill, server, start_of};
 use tradewind_tests::postgres::{Cluster, Durability, shared};
 
 /// The program that has the victim in it.
@@ -31,6 +31,25 @@ fn killed_on_sqlite() {
 fn killed_on_postgres() {
     let url = shared().database("killed").unwrap();
     assert_right(kill::run(&start_of(program(), &url), Duration::ZERO, 12, 2));
+}
+
+/// A victim that runs plugins. Its leases are longer: unoptimized and beside other tests, the plugins take all of the
+/// machine, and whoever loses each lease before the work under it is done never comes to an end.
+fn with_plugins(store: &str) -> Start {
+    Start { load: Load::Plugins, lease_ms: 1_000, ..start_of(program(), store) }
+}
+
+#[test]
+fn killed_while_plugins_run_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("faults.db").display());
+    assert_right(kill::run(&with_plugins(&url), Duration::ZERO, 12, 5));
+}
+
+#[test]
+fn killed_while_plugins_run_on_postgres() {
+    let url = shared().database("killed-plugins").unwrap();
+    assert_right(kill::run(&with_plugins(&url), Duration::ZERO, 12, 6));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Each action finds its script, a JSON array of steps (`play`), in a field of its record or in the parameter `script`,
 //! and returns the array of the steps' answers. After the commit it plays the script of the same name with `After` behind it.
-//! An action that finds no script returns `null`. To try another kind of action, add a line to `ACTIONS`.
+//! An action that finds no script returns `null`. In a script, `"$key"` is the call's idempotency key. To try another kind of
+//! action, add a line to `ACTIONS`.
 
 #![cfg(target_family = "wasm")]
 
@@ -129,6 +130,7 @@ fn after(script: &str) -> String {
 fn script(call: &Invocation, name: &str) -> Result<Option<Vec<Value>>, Error> {
     let text = call.param(name).or_else(|| call.record()?.get(name));
     let Some(text) = text.filter(|text| text != "null") else { return Ok(None) };
-    let steps = tradewind_sdk::serde_json::from_str(&text);
+    let key = Value::from(call.idempotency_key()).to_string();
+    let steps = tradewind_sdk::serde_json::from_str(&text.replace("\"$key\"", &key));
     steps.map(Some).map_err(|error| play::failed("no-script", &error.to_string()))
 }

@@ -1,14 +1,15 @@
 //! The steps of a script: `{"create": ["thing", {"colour": "blue"}]}` calls the contract's function of that name.
 //!
 //! An error is answered as `{"error": code}` and the script goes on, unless the step has `"or-fail": true`. A step with
-//! `"expect": value` fails the whole action when the answer is another. To add a step, add a line to [`step`].
+//! `"expect": value` fails the whole action when the answer is another. A step with `"by": name` is left to the puppet whose
+//! setting `name` says so: the others go past it. To add a step, add a line to [`step`].
 
 use tradewind_sdk::serde_json::{Value, from_str, json};
 
 use crate::bindings::Error;
 use crate::bindings::tradewind::plugin::actions::{ActiveRecord, Baseline, Invocation};
 use crate::bindings::tradewind::plugin::log::{self, Level};
-use crate::bindings::tradewind::plugin::{data, queue};
+use crate::bindings::tradewind::plugin::{config, data, queue};
 
 type Answer = Result<Value, Error>;
 
@@ -16,6 +17,9 @@ type Answer = Result<Value, Error>;
 pub(crate) fn play(call: &Invocation, steps: Vec<Value>) -> Result<Vec<Value>, Error> {
     let mut answers = Vec::new();
     for one in steps {
+        if one.get("by").is_some_and(|by| *by != maybe(config::get("name"))) {
+            continue;
+        }
         let name = one.as_object().and_then(|step| step.keys().find(|name| !is_mark(name)).cloned());
         let Some(name) = name else { return Err(failed("no-step", &one.to_string())) };
         // These end the action whatever else the step says.
@@ -41,7 +45,7 @@ pub(crate) fn play(call: &Invocation, steps: Vec<Value>) -> Result<Vec<Value>, E
 }
 
 fn is_mark(name: &str) -> bool {
-    matches!(name, "or-fail" | "expect")
+    matches!(name, "or-fail" | "expect" | "by")
 }
 
 fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
@@ -62,6 +66,7 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
         "find-first" => data::maybe_find_first(&a(0), &options(1)).map(maybe),
         "find-many" => data::find_many(&a(0), &options(1)).map(|page| parse(&page.records())),
         "count" => data::count(&a(0), &options(1)).map(|count| json!(count)),
+        "add-one" => add_one(&a(0), &a(1)),
         "run-action" => parsed(data::run_action(&a(0), &object(&with[1]))),
         "enqueue" => queue::enqueue_action(&a(0), &object(&with[1]), &options(2)).map(|id| json!(id)),
         "enqueue-call" => queue::enqueue_call(&a(0), &options(1)).map(|id| json!(id)),
@@ -70,7 +75,11 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
         "checkpoint" => call.checkpoint(&with.to_string()).map(|()| Value::Null),
         // What follows is skipped by whoever goes on from a checkpoint.
         "unless-checkpoint" if call.checkpoint_state().is_some() => Ok(Value::Null),
-        "unless-checkpoint" => play(call, with.as_array().cloned().unwrap_or_default()).map(Value::Array),
+        "unless-checkpoint" => play(call, steps_of(with)).map(Value::Array),
+        "with-checkpoints" => with_checkpoints(call, with),
+        // `[2, steps]`: steps of the first attempt alone.
+        "before-attempt" if with[0].as_u64() <= Some(call.attempt().into()) => Ok(Value::Null),
+        "before-attempt" => play(call, steps_of(&with[1])).map(Value::Array),
         "checkpoint-state" => Ok(maybe(call.checkpoint_state())),
         "log" => {
             log::write(Level::Info, &text(with), "null");
@@ -90,6 +99,23 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
             None => Err(failed("no-step", name)),
         },
     }
+}
+
+/// Plays one list of steps after another, with a checkpoint behind each, and goes on behind the last checkpoint.
+fn with_checkpoints(call: &Invocation, lists: &Value) -> Answer {
+    let done = call.checkpoint_state().and_then(|state| state.parse().ok()).unwrap_or(0);
+    for (at, steps) in lists.as_array().into_iter().flatten().enumerate().skip(done) {
+        play(call, steps_of(steps))?;
+        call.checkpoint(&(at + 1).to_string())?;
+    }
+    Ok(Value::Null)
+}
+
+/// Adds one to the `count` of a record, which begins with this one.
+fn add_one(model: &str, id: &str) -> Answer {
+    let count = data::maybe_find_one(model, id, "{}")?.and_then(|record| parse(&record)["count"].as_i64());
+    let next = json!({"id": id, "count": count.unwrap_or(0) + 1}).to_string();
+    parsed(data::upsert(model, &["id".to_owned()], &next, &json!({"internal": true}).to_string()))
 }
 
 fn on_record(record: &ActiveRecord, name: &str, with: &Value) -> Answer {
@@ -129,6 +155,10 @@ fn about(call: &Invocation) -> Value {
 
 pub(crate) fn failed(code: &str, message: &str) -> Error {
     Error { code: code.to_owned(), message: message.to_owned(), details: None, retryable: false }
+}
+
+fn steps_of(steps: &Value) -> Vec<Value> {
+    steps.as_array().cloned().unwrap_or_default()
 }
 
 /// A string as it is, anything else as JSON.

@@ -23,7 +23,10 @@ async fn hosts_share_the_partitions_and_the_jobs() {
         let scheduler = start(&worker, brief("a"));
         until_alone(&scheduler).await;
         let other = start(&other_worker, brief("b"));
-        until("they have half each", || scheduler.stats().partitions == 32 && other.stats().partitions == 32).await;
+        eventually("they have half each", async || {
+            scheduler.stats().partitions == 32 && other.stats().partitions == 32
+        })
+        .await;
         let mut all = HashSet::new();
         for number in 0..60 {
             let shop = tradewind_model::Shop::new("tagger", format!("shop-{number}.example"));
@@ -94,7 +97,7 @@ async fn a_host_that_is_told_that_it_was_replaced_lets_go() {
         let part = &seen[usize::try_from(shop().partition()).unwrap()];
         let epoch = store.take_partition(part, "b").await.unwrap().unwrap();
         worker.let_go();
-        until("the lease is lost", || scheduler.stats().leases_lost == 1).await;
+        eventually("the lease is lost", async || scheduler.stats().leases_lost == 1).await;
         assert!(worker.done().is_empty());
         // It is given back, and the job runs.
         assert!(store.release_partition(part.id, "b", epoch).await.unwrap());
@@ -119,7 +122,7 @@ async fn a_graceful_stop_waits_and_loses_nothing() {
         let made = enqueue(&store, &shop(), vec![held.clone(), held, action(), action()]).await;
         scheduler.offer(&shop(), made.clone());
         until("two run and the others are done", || worker.done().len() == 2).await;
-        let stopping = tokio::spawn(scheduler.stop(PATIENCE));
+        let stopping = tokio::spawn(async move { scheduler.stop(PATIENCE).await });
         eventually("what does not run is free at once", async || {
             let owners = store.partitions().await.unwrap();
             owners.iter().filter(|partition| partition.owner.is_some()).count() == 1

@@ -22,6 +22,9 @@ use tradewind_tests::stores::{self, NOW_MS, action};
 /// How long a test waits for what is to happen, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Something of a worker has changed, of whatever test: who waits for his own looks again.
+static CHANGED: Notify = Notify::const_new();
+
 /// A clock that stands still until a test moves it.
 struct Frozen(AtomicU64);
 
@@ -108,7 +111,20 @@ impl Worker {
     }
 
     fn starts(&self) -> usize {
-        self.began.lock().unwrap().iter().filter(|(_, began)| *began == Began::Start).count()
+        self.count(Began::Start)
+    }
+
+    fn ends(&self) -> usize {
+        self.count(Began::End)
+    }
+
+    fn count(&self, what: Began) -> usize {
+        self.began.lock().unwrap().iter().filter(|(_, began)| *began == what).count()
+    }
+
+    fn note(&self, seq: i64, began: Began) {
+        self.began.lock().unwrap().push((seq, began));
+        CHANGED.notify_waiters();
     }
 
     /// Lets the jobs end that are held at the moment.
@@ -127,11 +143,13 @@ impl Worker {
                 How::Park { reason, .. } => Ended::Parked { reason, made: Vec::new() },
                 How::Done | How::Checkpoint { .. } => {
                     self.done.lock().unwrap().push(job.seq);
+                    CHANGED.notify_waiters();
                     Ended::Done(committed.jobs.into_iter().flatten().zip(jobs).collect())
                 }
             },
             Err(error) => {
                 self.refused.lock().unwrap().push(error.clone());
+                CHANGED.notify_waiters();
                 match error {
                     CommitError::Fenced { .. } => Ended::Fenced,
                     CommitError::JobGone { .. } => Ended::Gone,
@@ -148,7 +166,7 @@ struct Hand(Arc<Worker>);
 impl Runs for Hand {
     async fn run(&self, job: &Job, fence: Fence) -> Ended {
         let worker = &self.0;
-        worker.began.lock().unwrap().push((job.seq, Began::Start));
+        worker.note(job.seq, Began::Start);
         let ended = match (worker.says)(job) {
             Act::Finish => worker.finish(job, fence, How::Done, Vec::new()).await,
             Act::FinishAndMake => worker.finish(job, fence, How::Done, vec![action()]).await,
@@ -176,7 +194,7 @@ impl Runs for Hand {
                 run.await.unwrap()
             }
         };
-        worker.began.lock().unwrap().push((job.seq, Began::End));
+        worker.note(job.seq, Began::End);
         ended
     }
 }
@@ -198,11 +216,22 @@ fn start(worker: &Arc<Worker>, config: Config) -> Scheduler {
     Scheduler::start(Arc::clone(&worker.store), hand, clock, config)
 }
 
-/// Waits until something is so.
+/// Waits until something is so of workers, which say when something has changed.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    eventually(what, async || is_so()).await;
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let mut changed = std::pin::pin!(CHANGED.notified());
+            changed.as_mut().enable();
+            if is_so() {
+                return;
+            }
+            changed.await;
+        }
+    });
+    assert!(waited.await.is_ok(), "it never happened: {what}");
 }
 
+/// Waits until something is so of a scheduler or of the database. They say nothing of it, so it is looked again and again.
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !is_so().await {
@@ -214,7 +243,7 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// Waits until a scheduler has all partitions.
 async fn until_alone(scheduler: &Scheduler) {
-    until("one host has all partitions", || scheduler.stats().partitions == 64).await;
+    eventually("one host has all partitions", async || scheduler.stats().partitions == 64).await;
 }
 
 /// Commits jobs of a shop, and says their numbers.

@@ -33,7 +33,7 @@ async fn a_job_in_retry_holds_its_lane_and_nothing_else() {
         scheduler.offer(&shop(), made);
         until("the others are done", || worker.done().len() == 2).await;
         assert_eq!(super::sorted(worker.done()), [seqs[3], seqs[4]]);
-        until("those that fail have failed", || worker.starts() == 4).await;
+        until("those that fail have failed", || worker.ends() == 4).await;
         for starts in [6, 8] {
             // Nothing happens before its time.
             clock.advance(999);
@@ -46,7 +46,7 @@ async fn a_job_in_retry_holds_its_lane_and_nothing_else() {
             assert_eq!(worker.starts(), starts - 2);
             clock.advance(1);
             scheduler.wake();
-            until("both are tried again", || worker.starts() >= starts).await;
+            until("both are tried again", || worker.ends() >= starts).await;
         }
         until("all are done", || worker.done().len() == 5).await;
         let done = worker.done();
@@ -110,7 +110,7 @@ async fn a_panic_takes_nothing_down_and_is_parked_in_the_end() {
         scheduler.offer(&shop(), made.clone());
         until("the one beside it is done", || worker.done() == [made[2].0]).await;
         let mut pauses = 0;
-        until("the next of the lane is done", || {
+        eventually("the next of the lane is done", async || {
             // It does not loop: nothing happens until the clock moves.
             clock.advance(1_000);
             scheduler.wake();
@@ -146,7 +146,7 @@ async fn a_job_whose_end_is_not_known_is_looked_at_again() {
         let jobs = vec![NewJob { depth: 7, ..in_lane("a") }, in_lane("a"), NewJob { depth: 8, ..action() }];
         let made = enqueue(&store, &shop(), jobs).await;
         scheduler.offer(&shop(), made);
-        until("all are done, and the one that was made", || {
+        eventually("all are done, and the one that was made", async || {
             clock.advance(1_000);
             scheduler.wake();
             worker.done().len() == 4

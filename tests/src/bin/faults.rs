@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tradewind_tests::faults::victim::{self, Victim};
-use tradewind_tests::faults::{Report, disk, frozen, kill, sandbox, server, start_of};
+use tradewind_tests::faults::{Load, Report, Start, disk, frozen, kill, sandbox, server, start_of};
 use tradewind_tests::postgres::Cluster;
 
 #[derive(Parser)]
@@ -43,6 +43,10 @@ enum Kind {
     KillSqlite,
     /// `kill -9` on PostgreSQL
     KillPostgres,
+    /// `kill -9` while plugins run, on SQLite
+    PluginsSqlite,
+    /// `kill -9` while plugins run, on PostgreSQL
+    PluginsPostgres,
     /// The server stops and starts
     Server,
     /// The disk is full
@@ -52,10 +56,12 @@ enum Kind {
 }
 
 /// Every kind with its share of the time, in tenths.
-const SHARES: [(Kind, u32); 6] = [
+const SHARES: [(Kind, u32); 8] = [
     (Kind::Sandbox, 1),
-    (Kind::KillSqlite, 3),
-    (Kind::KillPostgres, 3),
+    (Kind::KillSqlite, 1),
+    (Kind::KillPostgres, 1),
+    (Kind::PluginsSqlite, 2),
+    (Kind::PluginsPostgres, 2),
     (Kind::Server, 1),
     (Kind::Disk, 1),
     (Kind::Frozen, 1),
@@ -120,6 +126,15 @@ fn run_kind(kind: Kind, length: Duration, seed: u64) -> anyhow::Result<Report> {
         Kind::KillPostgres => {
             let cluster = Cluster::start()?;
             kill::run(&start_of(&program, &cluster.database("kill")?), length, 1, seed)
+        }
+        Kind::PluginsSqlite => {
+            let url = format!("sqlite:{}", folder.path().join("faults.db").display());
+            kill::run(&Start { load: Load::Plugins, ..start_of(&program, &url) }, length, 1, seed)
+        }
+        Kind::PluginsPostgres => {
+            let cluster = Cluster::start()?;
+            let start = start_of(&program, &cluster.database("plugins")?);
+            kill::run(&Start { load: Load::Plugins, ..start }, length, 1, seed)
         }
         Kind::Server => {
             let mut cluster = Cluster::start()?;

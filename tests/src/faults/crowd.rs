@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use clap::ValueEnum as _;
+
+use super::victim::Load;
 
 /// How long an answer may take. Two minutes: draining takes one at most.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(2);
@@ -23,6 +26,10 @@ pub struct Start {
     pub store: String,
     /// How long leases last, in milliseconds.
     pub lease_ms: u64,
+    /// What the victim does with webhooks.
+    pub load: Load,
+    /// When the run began: the clock of all its victims.
+    pub began: Instant,
 }
 
 /// A running victim.
@@ -92,6 +99,8 @@ impl Start {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["victim", "--store", &self.store, "--host", host]);
         command.args(["--lease-ms", &self.lease_ms.to_string()]);
+        command.args(["--began-ms", &self.began.elapsed().as_millis().to_string()]);
+        command.args(["--load", self.load.to_possible_value().context("a load without a name")?.get_name()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting a victim")?;
         let orders = child.stdin.take().context("a victim without an input")?;
         let output = BufReader::new(child.stdout.take().context("a victim without an output")?);
@@ -177,7 +186,7 @@ impl Running {
     pub(super) fn settle(&mut self, ledger: &mut Ledger) -> anyhow::Result<()> {
         self.deliver_all(ledger)?;
         self.ask("drain", "drained", ledger)?;
-        self.ask(&format!("check {}", ledger.ranges()), "right", ledger)
+        self.ask(&format!("check {} {}", ledger.next, ledger.ranges()), "right", ledger)
     }
 
     /// Sends a signal by its name.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::Report;
 use super::crowd::{Ledger, Start};
 use super::victim::sqlite_url;
+use super::{Report, start_of};
 
 /// What takes the room away, and is removed to give it back.
 const BALLAST: &str = "ballast";
@@ -28,12 +28,7 @@ pub fn run(program: &Path, length: Duration, times: u64) -> anyhow::Result<Repor
     let (mut filled, mut refused, mut processed) = (0, 0, 0);
     while filled < times || Instant::now() < until {
         let folder = tempfile::tempdir()?;
-        let start = Start {
-            program: program.to_owned(),
-            around: around(folder.path()),
-            store: sqlite_url(folder.path()),
-            lease_ms: 150,
-        };
+        let start = Start { around: around(folder.path()), ..start_of(program, &sqlite_url(folder.path())) };
         let mut ledger = Ledger::default();
         let mut victim = start.start("host")?;
         let full = Instant::now() + Duration::from_mins(1);

@@ -11,6 +11,10 @@ use super::crowd::{Ledger, Start};
 /// Kills between two looks at the data.
 const KILLS_PER_CHECK: u64 = 20;
 
+/// How long a victim may live beyond its predecessor's lease, in milliseconds. 250: some die before they have work, some in
+/// the middle of it.
+const LIVES_MS: u64 = 250;
+
 /// Kills a victim until the time is up, and at least `kills` times.
 pub fn run(start: &Start, length: Duration, kills: u64, seed: u64) -> anyhow::Result<Report> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -29,7 +33,7 @@ pub fn run(start: &Start, length: Duration, kills: u64, seed: u64) -> anyhow::Re
         numbers.extend(ledger.acknowledged.iter().copied().skip(known.saturating_sub(5)));
         // An error: it was dead before it heard all of it.
         let _ = victim.deliver(numbers);
-        victim.listen(&mut ledger, Duration::from_millis(rng.random_range(0..400)));
+        victim.listen(&mut ledger, Duration::from_millis(rng.random_range(0..start.lease_ms + LIVES_MS)));
         victim.kill(&mut ledger)?;
         killed += 1;
     }

@@ -12,7 +12,11 @@ pub mod sandbox;
 pub mod server;
 pub mod victim;
 
+use std::path::Path;
+use std::time::Instant;
+
 pub use crowd::Start;
+pub use victim::Load;
 
 /// What a run of faults did.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +27,14 @@ pub struct Report {
     pub failures: u64,
 }
 
-/// How to start a victim of `program` on a store.
-pub fn start_of(program: &std::path::Path, store: &str) -> Start {
-    Start { program: program.to_owned(), around: Vec::new(), store: store.to_owned(), lease_ms: 150 }
+/// How to start a victim of `program` on a store, that counts.
+pub fn start_of(program: &Path, store: &str) -> Start {
+    Start {
+        program: program.to_owned(),
+        around: Vec::new(),
+        store: store.to_owned(),
+        lease_ms: 150,
+        load: Load::Counting,
+        began: Instant::now(),
+    }
 }
