@@ -184,6 +184,7 @@ impl Context {
             }
         }
         self.forget_family(&key).await?;
+        self.forget_notes(&key).await?;
         let happened = self.happen(Event::new(key, "delete", Origin::External)).await?;
         Ok(if happened.ran == 0 { news } else { News::Ran })
     }
@@ -208,7 +209,8 @@ impl Context {
     }
 }
 
-fn tombstone(key: &RecordKey) -> RecordKey {
+/// Where it is remembered that a record was deleted.
+pub(super) fn tombstone(key: &RecordKey) -> RecordKey {
     RecordKey::new(format!("{TOMBSTONE}{}", key.model), Arc::clone(&key.id))
 }
 

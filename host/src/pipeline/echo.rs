@@ -53,7 +53,7 @@ struct Notes {
 }
 
 /// What is expected of one call.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Note {
     /// Whose call.
@@ -146,44 +146,48 @@ impl Context {
 
     /// Notes what a call will change, before it is sent.
     pub(super) async fn expect(&self, plugin: &str, effects: Vec<Effect>) -> Result<(), ActionError> {
-        for Effect { model, id, fields } in effects {
-            if self.app.schema.model(&model).is_err() {
-                continue;
-            }
-            let key = RecordKey::new(model, id);
-            let note = || Note {
+        let mirrored = effects.into_iter().filter(|effect| self.app.schema.model(&effect.model).is_ok());
+        let notes = mirrored.map(|Effect { model, id, fields }| {
+            let note = Note {
                 plugin: plugin.to_owned(),
                 at_ms: self.host.now_ms(),
                 depth: self.cause.depth,
                 seen: 0,
-                fields: fields.clone(),
+                fields,
                 trace: traces::place(),
             };
-            self.host.note(&self.shop(), self.cause.fence.as_ref(), &notes_key(&key), note).await?;
+            (notes_key(&RecordKey::new(model, id)), note)
+        });
+        let notes: Vec<_> = notes.collect();
+        if notes.is_empty() { Ok(()) } else { self.host.note(&self.shop(), self.cause.fence.as_ref(), &notes).await }
+    }
+
+    /// Forgets the notes beside a record that is no more.
+    pub(super) async fn forget_notes(&self, key: &RecordKey) -> Result<(), Stopped> {
+        let key = notes_key(key);
+        if self.find(&key).await?.is_some() {
+            self.work.lock().write(key, None, None)?;
         }
         Ok(())
     }
 }
 
 impl Host {
-    /// Adds a note in a commit of its own.
-    async fn note(
-        &self,
-        shop: &Shop,
-        fence: Option<&Fence>,
-        key: &RecordKey,
-        note: impl Fn() -> Note,
-    ) -> Result<(), ActionError> {
+    /// Adds notes, in a commit of their own.
+    async fn note(&self, shop: &Shop, fence: Option<&Fence>, added: &[(RecordKey, Note)]) -> Result<(), ActionError> {
+        let keys: Vec<_> = added.iter().map(|(key, _)| key.clone()).collect();
         for _ in 0..=CONFLICT_RERUNS_MAX {
-            let stored = self.store.record(shop, key).await.map_err(|error| internal(&*error))?;
-            let mut notes: Notes = stored.as_ref().and_then(|stored| stored.doc.to().ok()).unwrap_or_default();
-            let surplus = (notes.notes.len() + 1).saturating_sub(ECHO_NOTES_MAX);
-            notes.notes.drain(..surplus);
-            notes.notes.push(note());
-            let doc = Json::of(&notes).map_err(|error| internal(&error))?;
-            let expected = stored.map(|stored| stored.version);
-            let write = Write { key: key.clone(), expected, doc: Some(doc), platform_updated_us: None };
-            let unit = Unit { writes: vec![write], fence: fence.cloned(), ..Unit::new(shop.clone(), self.now_ms()) };
+            let stored = self.store.records(shop, &keys).await.map_err(|error| internal(&error))?;
+            let mut unit = Unit { fence: fence.cloned(), ..Unit::new(shop.clone(), self.now_ms()) };
+            for ((key, note), stored) in added.iter().zip(stored) {
+                let mut notes: Notes = stored.as_ref().and_then(|stored| stored.doc.to().ok()).unwrap_or_default();
+                let surplus = (notes.notes.len() + 1).saturating_sub(ECHO_NOTES_MAX);
+                notes.notes.drain(..surplus);
+                notes.notes.push(note.clone());
+                let doc = Some(Json::of(&notes).map_err(|error| internal(&error))?);
+                let expected = stored.map(|stored| stored.version);
+                unit.writes.push(Write { key: key.clone(), expected, doc, platform_updated_us: None });
+            }
             match self.store.commit(unit).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict { .. }) => {}

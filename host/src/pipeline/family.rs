@@ -11,8 +11,9 @@ use serde_json::json;
 use tradewind_model::{Json, RecordKey};
 use tradewind_platform::mapping::{Children, Saved};
 
-use super::arrival::{Arrival, News};
+use super::arrival::{Arrival, News, tombstone};
 use super::context::{Context, Stopped};
+use super::echo::notes_key;
 use super::ending::Trouble;
 use super::work::internal;
 
@@ -92,7 +93,9 @@ impl Context {
         ids.extend(family.absent.iter().map(|absent| absent.id.clone()));
         let listed: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let gone: Vec<&String> = before.iter().filter(|id| !listed.contains(id.as_str())).collect();
+        // With all that is looked at for each of them, in one go.
         let all = ids.iter().chain(gone.iter().copied()).map(|id| key(id));
+        let all = all.flat_map(|key| [notes_key(&key), tombstone(&key), key]);
         self.work.look_ahead(&self.host.store, all.collect()).await?;
 
         let mut news = News::Nobody;
