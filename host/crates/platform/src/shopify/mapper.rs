@@ -52,6 +52,10 @@ pub fn subject(topic: &str, body: &str) -> Result<Option<RecordKey>, InvalidJson
         #[serde(borrow, default)]
         id: Option<&'a RawValue>,
     }
+    // A list would be read as the members in their order.
+    if !body.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        return Err(InvalidJson { reason: "it is not an object".to_owned() });
+    }
     let subject: Subject<'_> =
         serde_json::from_str(body).map_err(|error| InvalidJson { reason: error.to_string() })?;
     let id = subject.id.and_then(|id| id_text(id.get()));
@@ -347,7 +351,7 @@ mod tests {
         assert_eq!(product.to_string(), "shopify/product 9007199254740993");
         assert_eq!(subject("orders/create", PRODUCT).unwrap(), None);
         assert_eq!(subject("products/update", "{}").unwrap(), None);
-        for wrong in ["", "7", "[]", "{\"id\":1", "{\"id\":1} x", "{\"a\":nul}"] {
+        for wrong in ["", "7", "[]", "[1]", "{\"id\":1", "{\"id\":1} x", "{\"a\":nul}"] {
             assert!(subject("products/update", wrong).is_err(), "{wrong}");
         }
     }
