@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response};
 use axum::routing::post;
+use tokio::time::timeout;
 use tradewind_model::Json;
 use tradewind_platform::shopify::{self, Headers, Webhook};
 use tradewind_store::{CommitError, Ingested, NewDelivery, Store, Unit, compress};
@@ -18,6 +19,10 @@ use super::door::{Door, Doors};
 use crate::pipeline::{Clock, lane_of};
 use crate::scheduler::{Scheduler, job_of};
 use crate::watch::{Received, Watch};
+
+/// How long a delivery may take to be on disk. 4 seconds: platforms give up after 5, and are to hear that they should come
+/// again. One that is kept after all is a duplicate when it does.
+pub const COMMIT_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Takes webhooks in, and hands their jobs to the scheduler.
 pub struct Ingress {
@@ -106,7 +111,9 @@ impl Ingress {
             depth: 0,
         };
         let unit = Unit { deliveries: vec![delivery], ..Unit::new(shop.clone(), now_ms) };
-        let committed = self.store.commit(unit).await.map_err(|error| match error {
+        let committed = timeout(COMMIT_TIME_MAX, self.store.commit(unit)).await;
+        let committed = committed.map_err(|_| Answer::Unavailable("the store does not answer in time".to_owned()))?;
+        let committed = committed.map_err(|error| match error {
             CommitError::Refused { reason } => Answer::Malformed(reason),
             error => Answer::Unavailable(error.to_string()),
         })?;

@@ -78,8 +78,7 @@ async fn serve(
         .header_read_timeout(header_time_max)
         .max_buf_size(HEADERS_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .half_close(false)
-        .pipeline_flush(true);
+        .half_close(false);
     let service = TowerToHyperService::new(router);
     let (open, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     let deadline = loop {
