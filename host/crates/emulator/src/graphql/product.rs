@@ -330,6 +330,9 @@ pub(super) struct ProductVariant {
     taxable: bool,
     available_for_sale: bool,
     selected_options: Vec<SelectedOption>,
+    /// None: the emulator's variants share their product's images.
+    #[graphql(deprecation = "Use `media` instead.")]
+    image: Option<Image>,
     created_at: DateTime,
     updated_at: DateTime,
     #[graphql(skip)]
@@ -399,6 +402,7 @@ fn variant(product: &catalog::Product, at: usize, variant: &catalog::Variant) ->
         taxable: variant.taxable,
         available_for_sale: product.status == Status::Active && (variant.oversell || variant.inventory_quantity > 0),
         selected_options,
+        image: None,
         created_at: variant.created_at.into(),
         updated_at: variant.updated_at.into(),
         number: variant.id,
