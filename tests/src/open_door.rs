@@ -21,6 +21,8 @@ use crate::stores::Place;
 /// What a door lets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// How many shops there are: see [`shop`].
+    pub shops: usize,
     /// Bytes of a body.
     pub body_bytes_max: u64,
     /// How long a body may take.
@@ -32,11 +34,17 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
+            shops: 1,
             body_bytes_max: config::Limits::default().body_bytes_max,
             body_time_max: BODY_TIME_MAX,
             header_time_max: HEADER_TIME_MAX,
         }
     }
+}
+
+/// The domain of a shop by its number; the first is the usual one.
+pub fn shop(at: usize) -> String {
+    if at == 0 { SHOP.to_owned() } else { format!("hats-{at}.myshopify.com") }
 }
 
 /// Nothing logs here: there are no plugins.
@@ -59,7 +67,7 @@ pub struct OpenDoor {
 }
 
 impl OpenDoor {
-    /// Opens a door for these topics of the usual shop.
+    /// Opens a door for these topics.
     pub async fn open(place: &Place, topics: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
         let store = Arc::new(place.open().await);
         let (clock, seen): (Arc<dyn Clock>, _) = (Running::new(), Seen::new());
@@ -78,7 +86,7 @@ impl OpenDoor {
             app: APP.into(),
             platform: "shopify".into(),
             secrets: SigningSecrets::new(SECRET, None),
-            shops: HashMap::from([(SHOP.to_owned(), Shop::new(APP, SHOP))]),
+            shops: (0..bounds.shops).map(|at| (shop(at), Shop::new(APP, shop(at)))).collect(),
             topics: topics.into_iter().collect::<HashSet<_>>(),
         };
         doors.open([(CONNECTION.to_owned(), door)]);

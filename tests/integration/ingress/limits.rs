@@ -1,0 +1,254 @@
+//! What a door bounds: bodies in bytes and time, heads, and senders that go away in the middle.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tradewind_host::ingress::{HEADERS_BYTES_MAX, HEADERS_MAX};
+use tradewind_tests::open_door::{Bounds, OpenDoor};
+use tradewind_tests::serving::{CONNECTION, Running, Served, app, connection, server};
+use tradewind_tests::stores::{Place, on_both};
+use tradewind_tests::webhook::{Answer, answer, exchange};
+
+use super::{BODY, answered, assert_nothing_kept};
+
+/// Bytes of a body in these tests, the least that can be configured.
+const BODY_BYTES_MAX: usize = 1 << 10;
+
+/// Less than any wait here: a sender that is too slow for it is too slow on every machine.
+const SOON: Duration = Duration::from_millis(50);
+
+async fn small(place: &Place) -> Served {
+    let mut server = server(place, vec![app(vec![(CONNECTION, connection())], Vec::new())]);
+    server.limits.body_bytes_max = BODY_BYTES_MAX as u64;
+    Served::start(place, server, Running::new()).await
+}
+
+/// A product of exactly so many bytes.
+fn body_of(bytes: usize) -> Vec<u8> {
+    let frame = r#"{"id":1,"title":""}"#.len();
+    format!(r#"{{"id":1,"title":"{}"}}"#, "x".repeat(bytes - frame)).into_bytes()
+}
+
+#[track_caller]
+fn assert_too_large(answer: &Answer) {
+    assert_eq!((answer.status, answer.header("connection")), (413, Some("close")), "{answer:?}");
+    assert!(answer.body.contains("`body_bytes_max`") && answer.body.contains("1024"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_body_has_a_largest_size() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let to = served.host.public();
+        let large = Served::webhook("w-1", body_of(BODY_BYTES_MAX + 1));
+        assert_too_large(&large.send(to).await);
+        for chunk_bytes in [1, 100, BODY_BYTES_MAX + 1] {
+            assert_too_large(&exchange(to, &large.chunked(chunk_bytes)).await.unwrap());
+        }
+        // What is announced is believed: nobody waits for the body.
+        for announced in ["1025", "18446744073709551615"] {
+            let head = large.head(&format!("Content-Length: {announced}\r\n"));
+            let answer = exchange(to, &head).await.unwrap();
+            // The longest is none for the library of HTTP.
+            assert!(answer.status == 413 || announced.len() > 10 && answer.status == 431, "{answer:?}");
+        }
+        assert_nothing_kept(&served).await;
+
+        let largest = body_of(BODY_BYTES_MAX);
+        assert_eq!(Served::webhook("w-2", largest.clone()).send(to).await.status, 200);
+        let chunked = Served::webhook("w-3", largest.clone()).chunked(7);
+        assert_eq!(exchange(to, &chunked).await.unwrap().status, 200);
+        for kept in served.deliveries().await {
+            assert_eq!(served.store().delivery(kept.seq).await.unwrap().unwrap().body, largest);
+        }
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_announces_two_lengths_is_not_believed() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let request = Served::webhook("w-1", BODY);
+        for more in [
+            format!("Content-Length: {}\r\nContent-Length: 5\r\n", BODY.len()),
+            "Content-Length: -1\r\n".to_owned(),
+            "Content-Length: many\r\n".to_owned(),
+            "Transfer-Encoding: unknown\r\n".to_owned(),
+            format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", BODY.len()),
+        ] {
+            let bytes = [request.head(&more), BODY.as_bytes().to_vec()].concat();
+            let answer = exchange(served.host.public(), &bytes).await.unwrap();
+            assert!(matches!(answer.status, 0 | 400), "{more:?}: {answer:?}");
+        }
+        assert_nothing_kept(&served).await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_has_a_longest_time() {
+    on_both(async |place| {
+        let bounds = Bounds { body_time_max: SOON, ..Bounds::default() };
+        let door = OpenDoor::open(&place, ["products/update".to_owned()], bounds).await;
+        let request = Served::webhook("w-1", BODY);
+        let half = &request.bytes()[..request.bytes().len() - 10];
+        let answer = exchange(door.address(), half).await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (408, Some("close")), "{answer:?}");
+        assert!(answer.body.contains("in time"), "{answer:?}");
+        assert_eq!(door.store.find_delivery("w-1").await.unwrap(), Vec::<i64>::new());
+        // Who is fast enough is served meanwhile and afterwards.
+        assert_eq!(request.send(door.address()).await.status, 200);
+        door.seen.idle(&door.store).await;
+        door.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_has_a_longest_time() {
+    on_both(async |place| {
+        let bounds = Bounds { header_time_max: SOON, ..Bounds::default() };
+        let door = OpenDoor::open(&place, ["products/update".to_owned()], bounds).await;
+        let request = Served::webhook("w-1", BODY);
+        for part in [0, 1, 30] {
+            let mut slow = TcpStream::connect(door.address()).await.unwrap();
+            slow.write_all(&request.bytes()[..part]).await.unwrap();
+            let closed = answer(&mut slow).await.unwrap();
+            assert!(matches!(closed.status, 0 | 408), "{closed:?}");
+        }
+        assert_eq!(request.send(door.address()).await.status, 200);
+        door.seen.idle(&door.store).await;
+        door.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn floods_of_headers_are_refused() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let request = Served::webhook("w-1", BODY);
+        let many = (0..=HEADERS_MAX).fold(String::new(), |many, at| many + &format!("X-More-{at}: 1\r\n"));
+        let long = format!("X-Long: {}\r\n", "x".repeat(2 * HEADERS_BYTES_MAX));
+        let endless = format!("X-Endless: {}", "x".repeat(1 << 20));
+        let answer = exchange(served.host.public(), &request.head(&many)).await.unwrap();
+        assert_eq!(answer.status, 431, "{answer:?}");
+        for flood in [long, endless] {
+            let answer = exchange(served.host.public(), &request.head(&flood)).await;
+            // Who goes on sending may find the connection closed before it reads why.
+            let status = answer.map_or(0, |answer| answer.status);
+            assert!(matches!(status, 0 | 431), "{status}");
+        }
+        assert_nothing_kept(&served).await;
+        assert_eq!(request.send(served.host.public()).await.status, 200);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// What follows a request does not keep its answer back: not a line end, as some clients send it, and not half of another.
+#[tokio::test]
+async fn more_behind_a_body_does_not_delay_its_answer() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        for (number, more) in ["\r\n", "POST /webhooks/tag", "nonsense\r\n\r\n"].into_iter().enumerate() {
+            let request = Served::webhook(&format!("w-{number}"), BODY);
+            let answer = exchange(served.host.public(), &[&request.bytes(), more.as_bytes()].concat()).await.unwrap();
+            assert_eq!(answer.status, 200, "{more:?}");
+        }
+        assert_eq!(served.deliveries().await.len(), 3);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// What is not HTTP ends its own connection and nothing else.
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let garbage: [&[u8]; 5] = [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"hello\r\n\r\n",
+            b"\r\n\r\n\r\n",
+            &[0; 5_000],
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ];
+        for bytes in garbage {
+            let mut stream = TcpStream::connect(served.host.public()).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let answer = answer(&mut stream).await.unwrap();
+            assert!(matches!(answer.status, 0 | 400 | 505), "{answer:?}");
+        }
+        assert_nothing_kept(&served).await;
+        assert_eq!(Served::webhook("w-1", BODY).send(served.host.public()).await.status, 200);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// A sender that goes away in the middle leaves nothing; one that goes away before its answer sends again, and both are one.
+#[tokio::test]
+async fn senders_may_go_away() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let request = Served::webhook("w-1", BODY);
+        let bytes = request.bytes();
+        for part in [10, bytes.len() - BODY.len(), bytes.len() - 1] {
+            let mut stream = TcpStream::connect(served.host.public()).await.unwrap();
+            stream.write_all(&bytes[..part]).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let answer = answer(&mut stream).await.unwrap();
+            assert!(matches!(answer.status, 0 | 400), "{answer:?}");
+        }
+        assert_nothing_kept(&served).await;
+
+        // All was sent, and the sender listens no longer, or says that it has nothing more to say.
+        for _ in 0..20 {
+            let mut gone = TcpStream::connect(served.host.public()).await.unwrap();
+            gone.write_all(&bytes).await.unwrap();
+        }
+        let mut half_closed = TcpStream::connect(served.host.public()).await.unwrap();
+        half_closed.write_all(&bytes).await.unwrap();
+        half_closed.shutdown().await.unwrap();
+        let answer = answer(&mut half_closed).await.unwrap();
+        assert!(matches!(answer.status, 0 | 200), "{answer:?}");
+        assert_eq!(request.send(served.host.public()).await.status, 200);
+        assert_eq!(served.deliveries().await.len(), 1);
+        served.idle().await;
+        assert_eq!(served.seen.delivered(), ["stored"]);
+        served.host.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_webhooks() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let mut stream = TcpStream::connect(served.host.public()).await.unwrap();
+        for number in 0..5 {
+            stream.write_all(&Served::webhook(&format!("w-{number}"), BODY).bytes()).await.unwrap();
+            assert_eq!(answer(&mut stream).await.unwrap().status, 200);
+        }
+        // A refusal whose body was read leaves the connection open.
+        stream.write_all(&Served::webhook("w-x", BODY).with("X-Shopify-Hmac-Sha256", "fake").bytes()).await.unwrap();
+        assert_eq!(answer(&mut stream).await.unwrap().status, 401);
+        stream.write_all(&Served::webhook("w-5", BODY).bytes()).await.unwrap();
+        assert_eq!(answer(&mut stream).await.unwrap().status, 200);
+        assert_eq!(served.deliveries().await.len(), 6);
+        assert_eq!(answered(&served).len(), 7);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
