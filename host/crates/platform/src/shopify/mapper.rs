@@ -143,7 +143,7 @@ impl Reader {
         if second_us % 1_000_000 != 0 {
             return second_us;
         }
-        let part = self.triggered_us.map_or(0, |triggered_us| (triggered_us - second_us).clamp(0, 999_999));
+        let part = self.triggered_us.map_or(0, |triggered_us| triggered_us.saturating_sub(second_us).clamp(0, 999_999));
         second_us + part
     }
 
