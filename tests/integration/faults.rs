@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tradewind_tests::faults::{Load, Report, Start, disk, frozen, kill, server, start_of};
+use tradewind_tests::faults::{Load, Report, Start, disk, frozen, ingress, kill, mapper, server, start_of};
 use tradewind_tests::postgres::{Cluster, Durability, shared};
 
 /// The program that has the victim in it.
@@ -68,4 +68,14 @@ fn the_disk_is_full_and_has_room_again() {
 fn a_frozen_host_cannot_commit() {
     let url = shared().database("frozen").unwrap();
     assert_right(frozen::run(&start_of(program(), &url), Duration::ZERO, 3, 4));
+}
+
+#[tokio::test]
+async fn damaged_webhooks_come_to_the_door() {
+    assert_right(ingress::run(Duration::ZERO, 1_500, 7).await);
+}
+
+#[test]
+fn odd_payloads_come_to_the_mapper() {
+    assert_right(mapper::run(Duration::ZERO, 5_000, 8));
 }

@@ -21,6 +21,7 @@ mod neighbours;
 mod odd_components;
 mod pipeline;
 mod postgres_cluster;
+mod program;
 mod scheduler;
 mod shopify_client;
 mod store;

@@ -82,7 +82,7 @@ async fn a_shop_without_budget_gets_all_its_tags() {
     .await;
 }
 
-/// A shop that cannot be reached is tried again by the job, and the mirror does not wait for it.
+/// What cannot be read waits for a person, and holds back nothing of any record.
 #[tokio::test]
 async fn a_body_that_nobody_can_map_is_parked_and_says_why() {
     on_both(async |place| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tradewind_tests::faults::victim::{self, Victim};
-use tradewind_tests::faults::{Load, Report, Start, disk, frozen, kill, sandbox, server, start_of};
+use tradewind_tests::faults::{Load, Report, Start, disk, frozen, ingress, kill, mapper, sandbox, server, start_of};
 use tradewind_tests::postgres::Cluster;
 
 #[derive(Parser)]
@@ -53,10 +53,14 @@ enum Kind {
     Disk,
     /// A host is frozen past its lease
     Frozen,
+    /// Damaged webhooks at the door
+    Ingress,
+    /// Odd payloads for the mapper
+    Mapper,
 }
 
-/// Every kind with its share of the time, in tenths.
-const SHARES: [(Kind, u32); 8] = [
+/// Every kind with its share of the time, in twelfths.
+const SHARES: [(Kind, u32); 10] = [
     (Kind::Sandbox, 1),
     (Kind::KillSqlite, 1),
     (Kind::KillPostgres, 1),
@@ -65,6 +69,8 @@ const SHARES: [(Kind, u32); 8] = [
     (Kind::Server, 1),
     (Kind::Disk, 1),
     (Kind::Frozen, 1),
+    (Kind::Ingress, 1),
+    (Kind::Mapper, 1),
 ];
 
 fn main() -> ExitCode {
@@ -97,7 +103,7 @@ fn run(arguments: &Arguments) -> u64 {
     let length = Duration::from_secs(seconds);
     let mut reports = Vec::new();
     for (kind, share) in SHARES.into_iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)) {
-        let length = if only.is_some() { length } else { length * share / 10 };
+        let length = if only.is_some() { length } else { length * share / 12 };
         let report = run_kind(kind, length, seed).unwrap_or_else(|error| {
             println!("  NOT AS EXPECTED: {error:#}");
             Report { did: "ended early".to_owned(), failures: 1 }
@@ -146,5 +152,10 @@ fn run_kind(kind: Kind, length: Duration, seed: u64) -> anyhow::Result<Report> {
             let cluster = Cluster::start()?;
             frozen::run(&start_of(&program, &cluster.database("frozen")?), length, 1, seed)
         }
+        Kind::Ingress => {
+            let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            executor.block_on(ingress::run(length, 1, seed))
+        }
+        Kind::Mapper => mapper::run(length, 1, seed),
     }
 }

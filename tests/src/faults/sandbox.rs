@@ -17,6 +17,7 @@ use tradewind_runtime::session::{ClientShop, Platform};
 use tradewind_runtime::{ArtifactCache, Failure, Grants, Limits, Plugin, Runtime, RuntimeConfig};
 
 use super::Report;
+use super::memory::resident_bytes;
 use crate::{Fixture, NOW, SEED, artifacts_folder, install, plugin};
 
 const GOOD_WORKERS: u64 = 4;
@@ -252,11 +253,4 @@ impl Counts {
              {failures} failures"
         )
     }
-}
-
-/// What the process holds in memory, where the kernel says so.
-fn resident_bytes() -> Option<u64> {
-    const PAGE_BYTES: u64 = 4 << 10;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * PAGE_BYTES)
 }
