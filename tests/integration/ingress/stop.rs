@@ -38,7 +38,7 @@ async fn requests_under_way_are_answered_and_kept() {
         // It has begun to stop when nobody is let in any more, and when who idles is sent away.
         let closed = async {
             while TcpStream::connect(address).await.is_ok() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, closed).await.unwrap();
@@ -73,9 +73,9 @@ async fn requests_under_way_are_answered_and_kept() {
 #[tokio::test]
 async fn nobody_holds_a_host_longer_than_it_may_take() {
     on_both(async |place| {
-        let mut server = server(&place, vec![app(vec![(CONNECTION, connection())], Vec::new())]);
-        server.limits.drain_seconds = 0;
-        let served = Served::start(&place, server, Running::new()).await;
+        let mut config = server(&place, vec![app(vec![(CONNECTION, connection())], Vec::new())]);
+        config.limits.drain_seconds = 0;
+        let served = Served::start(&place, config, Running::new()).await;
         let endless = begun(&served, &Served::webhook("w-1", BODY)).await;
         tokio::time::timeout(PATIENCE, served.host.stop()).await.unwrap();
         drop(endless);

@@ -20,8 +20,8 @@ fn files(folder: &Path, place: &Place, api_url: &str) -> PathBuf {
         Place::Sqlite(_) => format!("sqlite:{}", place.file().display()),
         Place::Postgres(url) => url.clone(),
     };
-    let plugin = plugins_folder().unwrap().join("product-tagger.wasm");
-    let artifacts = tradewind_tests::artifacts_folder().unwrap();
+    let plugin = plugins_folder().unwrap().join("product-tagger.wasm").display().to_string();
+    let artifacts = tradewind_tests::artifacts_folder().unwrap().display().to_string();
     let server = folder.join("tradewind.toml");
     let text = format!(
         "store = {store:?}\napps = [\"tagger\"]\n\n[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n\

@@ -188,13 +188,14 @@ async fn the_token_stays_in_the_host() {
         way.set_title(id, "Two");
         way.settled_well().await;
         assert!(heard(&way).iter().all(|told| told["credentials"] == "not-granted"), "{:#?}", heard(&way));
-        let mut kept = format!("{:?}", way.served.seen.all());
+        let mut kept = vec![format!("{:?}", way.served.seen.all())];
         for delivery in way.served.deliveries().await {
             let whole = way.served.store().delivery(delivery.seq).await.unwrap().unwrap();
-            kept += &format!("{delivery:?} {}", String::from_utf8(whole.body).unwrap());
-            kept += &format!("{:?}", way.served.store().invocations_of_delivery(delivery.seq, 1_000).await.unwrap());
+            let ran = way.served.store().invocations_of_delivery(delivery.seq, 1_000).await.unwrap();
+            kept.push(format!("{delivery:?} {} {ran:?}", String::from_utf8(whole.body).unwrap()));
         }
-        kept += &way.served.record("shopify/product", &id.to_string()).await.to_string();
+        kept.push(way.served.record("shopify/product", &id.to_string()).await.to_string());
+        let kept = kept.concat();
         assert!(kept.contains("straw"));
         assert!(!kept.contains(&way.token) && !kept.contains(SECRET));
         way.stop().await;
