@@ -8,7 +8,7 @@ use super::serve::executor;
 use super::text::printable;
 use super::{Exit, Fail, Surroundings, plugin};
 use crate::config::Log;
-use crate::dev::{Feed, SHOP, Setting, World, changed, once};
+use crate::dev::{Feed, SHOP, Setting, World, changed, once, stamps};
 use crate::serve::listen;
 
 pub(super) const HELP: &str = "\
@@ -17,7 +17,7 @@ Examples:
   tradewind dev target/plugins/product-tagger.wasm
   tradewind dev --once                           one edit through the whole way; fails unless it came back
 
-It starts an emulated Shopify store and a host with a database of its own, builds and installs the plugins, and shows what
+It starts an emulated Shopify store and a host with a database of its own, made anew each time, builds and installs the plugins, and shows what
 happens. Edit a product on the store's page and watch. A plugin is installed anew when its `.wasm` file changes; for a folder,
 `tradewind plugin build` makes that. Nothing leaves this machine, and no account is needed.
 
@@ -74,16 +74,17 @@ async fn dev(arguments: &Arguments, plugins: Vec<(String, PathBuf)>) -> Result<E
         return Ok(Exit::Fine);
     }
     let refused = |error: std::io::Error| Fail::failed(format_args!("signals cannot be heard: {error}"));
+    let components: Vec<PathBuf> = world.components().map(Path::to_owned).collect();
+    let components: Vec<&Path> = components.iter().map(PathBuf::as_path).collect();
+    let mut seen = stamps(&components);
     loop {
-        let components: Vec<PathBuf> = world.components().map(Path::to_owned).collect();
-        let components: Vec<&Path> = components.iter().map(PathBuf::as_path).collect();
         tokio::select! {
             stop = tokio::signal::ctrl_c() => {
                 stop.map_err(refused)?;
                 world.stop().await;
                 return Ok(Exit::Fine);
             }
-            files = changed(&components) => {
+            files = changed(&components, &mut seen) => {
                 let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
                 match world.reload().await {
                     Ok(()) => println!("          reloaded {}", names.join(", ")),

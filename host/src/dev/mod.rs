@@ -18,7 +18,7 @@ use tradewind_emulator::{Config as EmulatorConfig, Emulator, NewSubscription, Pl
 use tradewind_store::{Location, Store};
 
 pub use feed::Feed;
-pub use files::{Stamps, changed};
+pub use files::{Stamps, changed, stamps};
 pub use once::once;
 
 use crate::config::{self, Connection, Listen, SecretString};
@@ -35,6 +35,9 @@ const APP: &str = "dev";
 const CONNECTION: &str = "shopify";
 const CLIENT_ID: &str = "tradewind-dev";
 const SCOPES: [&str; 2] = ["read_products", "write_products"];
+
+/// The database, which is made anew at each start: no name that a real one has.
+const DATABASE: &str = "dev-anew.db";
 
 /// Products that the store begins with.
 const PRODUCTS: usize = 12;
@@ -78,7 +81,7 @@ impl World {
         let token = emulator.install(CLIENT_ID, SHOP)?;
         feed.follow(emulator.events());
 
-        let database = folder.join("tradewind.db");
+        let database = folder.join(DATABASE);
         fresh(&database)?;
         let store = format!("sqlite:{}", database.display());
         Store::migrate(&Location::parse(&store)?).await?;

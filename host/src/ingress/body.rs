@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::answer::Answer;
@@ -17,16 +18,28 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How deep a body may be nested. 100: platforms nest 10 levels; what stores and plugins read ends at 128.
 pub const DEPTH_MAX: usize = 100;
 
-/// Reads a body of at most `max` bytes that arrives within `time_max`.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64, time_max: Duration) -> Result<Bytes, Answer> {
+/// Bytes of all bodies that arrive or wait for the disk, in KiB. 128 MiB: a second of a fast network; nobody has signed them
+/// yet, so anybody who knows a path could send them.
+pub const BODIES_KIB_MAX: u32 = 128 << 10;
+
+/// Reads a body of at most `max` bytes that arrives within `time_max`, as long as there is room. The room is the body's until
+/// what is answered is dropped.
+pub(super) async fn read<'a>(
+    headers: &HeaderMap,
+    body: Body,
+    max: u64,
+    time_max: Duration,
+    room: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Answer> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(Answer::TooLarge { max });
     }
-    timeout(time_max, collect(body, max)).await.unwrap_or(Err(Answer::TooSlow))
+    timeout(time_max, collect(body, max, room)).await.unwrap_or(Err(Answer::TooSlow))
 }
 
-async fn collect(mut body: Body, max: u64) -> Result<Bytes, Answer> {
+async fn collect(mut body: Body, max: u64, room: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Answer> {
+    let mut taken: Option<SemaphorePermit<'_>> = None;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -36,6 +49,14 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, Answer> {
         if length as u64 > max {
             return Err(Answer::TooLarge { max });
         }
+        let kib = u32::try_from(data.len().div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        let more = room.try_acquire_many(kib);
+        let more =
+            more.map_err(|_| Answer::Unavailable("too many bodies arrive at once (`bodies_kib_max`)".to_owned()))?;
+        match &mut taken {
+            Some(taken) => taken.merge(more),
+            None => taken = Some(more),
+        }
         match &first {
             // Most bodies come in one piece, which is kept as it is.
             None => first = Some(data),
@@ -44,12 +65,12 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, Answer> {
     }
     let first = first.unwrap_or_default();
     if rest.is_empty() {
-        return Ok(first);
+        return Ok((first, taken));
     }
     let mut whole = BytesMut::with_capacity(first.len() + rest.len());
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    Ok((whole.freeze(), taken))
 }
 
 /// The body as the text of one JSON object.

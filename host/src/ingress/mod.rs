@@ -14,7 +14,7 @@ mod receive;
 mod server;
 
 pub use answer::{Answer, RETRY_AFTER_SECONDS};
-pub use body::{BODY_TIME_MAX, DEPTH_MAX};
+pub use body::{BODIES_KIB_MAX, BODY_TIME_MAX, DEPTH_MAX};
 pub use door::{Door, Doors};
 pub use receive::{COMMIT_TIME_MAX, Ingress};
 pub use server::{CONNECTIONS_MAX, HEADER_TIME_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, Server};

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response};
 use axum::routing::post;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tradewind_model::Json;
 use tradewind_platform::shopify::{self, Headers, Webhook};
@@ -33,6 +34,8 @@ pub struct Ingress {
     doors: Arc<Doors>,
     body_bytes_max: u64,
     body_time_max: Duration,
+    /// For bodies, in KiB.
+    room: Semaphore,
 }
 
 /// A request's headers as the platforms' code reads them.
@@ -54,7 +57,8 @@ impl Ingress {
         doors: Arc<Doors>,
         body_bytes_max: u64,
     ) -> Self {
-        Self { store, scheduler, clock, watch, doors, body_bytes_max, body_time_max: body::BODY_TIME_MAX }
+        let room = Semaphore::new(usize::try_from(body::BODIES_KIB_MAX).unwrap_or(usize::MAX));
+        Self { store, scheduler, clock, watch, doors, body_bytes_max, body_time_max: body::BODY_TIME_MAX, room }
     }
 
     /// With another time for a body to arrive than [`BODY_TIME_MAX`](super::BODY_TIME_MAX).
@@ -79,7 +83,7 @@ impl Ingress {
         let Some(door) = self.doors.find(app, connection) else {
             return Err(Answer::Unknown("no such app or connection".to_owned()));
         };
-        let body = body::read(headers, body, self.body_bytes_max, self.body_time_max).await?;
+        let (body, _room) = body::read(headers, body, self.body_bytes_max, self.body_time_max, &self.room).await?;
         let webhook = shopify::verify(&RequestHeaders(headers), &body, &door.secrets)?;
         self.keep(&door, &webhook, &body).await
     }
@@ -140,7 +144,9 @@ async fn handle(
     body: Body,
 ) -> Response<Body> {
     let answer = ingress.receive(&app, &connection, &headers, body).await;
-    ingress.watch.answered(&app, answer.word());
+    // Whoever sends chooses the path: what nobody installed is no name to count by.
+    let known = ingress.doors.find(&app, &connection).map(|door| Arc::clone(&door.app));
+    ingress.watch.answered(known.as_deref().unwrap_or_default(), answer.word());
     if let Some(reason) = answer.reason() {
         let id = headers.get("x-shopify-webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         let shop = headers.get("x-shopify-shop-domain").and_then(|shop| shop.to_str().ok()).unwrap_or_default();

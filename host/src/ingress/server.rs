@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Connections at once; who comes then waits to be accepted. 4,096: with their buffers 100 MiB when all are busy.
+/// Connections at once; who comes then waits to be accepted. 4,096: with the buffers of their heads 128 MiB when all are busy.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// Bytes of a request's head. 32 KiB: a platform sends 2.

@@ -119,7 +119,7 @@ impl Context {
         if !echoes.is_empty() {
             self.work.lock().remark(json!({ "echo": echoes, "record": key.to_string() }));
         }
-        self.work.lock().is_echo(&key, &echoes, self.cause.depth);
+        self.work.lock().note_echo(&key, &echoes, self.cause.depth);
         let event = Event {
             values: canonical.document,
             platform_updated_us: updated_us,

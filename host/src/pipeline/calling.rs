@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
-use tradewind_model::{ActionError, Json, code};
+use tradewind_model::{ActionError, Json, Shop, code};
 use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
 
 use super::clients::Clients;
 use super::context::Context;
+use super::echo::When;
 use super::work::internal;
 
 /// A call as `queue.enqueue-call` takes it.
@@ -27,6 +28,7 @@ struct LaterCall {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LaterGraphql {
     query: String,
     #[serde(default = "Json::null")]
@@ -36,6 +38,7 @@ struct LaterGraphql {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LaterRest {
     method: String,
     path: String,
@@ -72,13 +75,24 @@ impl Context {
     /// Calls a platform on a plugin's behalf.
     pub(super) async fn call_platform(&self, plugin: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json> {
         let (clients, current) = (self.clients()?, self.shop());
-        if call.writes() && *shop.id == *current.id {
-            let (clients, platform, call) = (Arc::clone(&clients), shop.platform, call.clone());
-            let effects = aside(async move { Ok(clients.effects(platform, &call)) }).await?;
-            self.expect(plugin, effects).await?;
+        if !call.writes() {
+            let (shop, call) = (shop.clone(), call.clone());
+            return aside(async move { clients.call(&current.app, &shop, &call).await }).await;
         }
-        let (shop, call) = (shop.clone(), call.clone());
-        aside(async move { clients.call(&current.app, &shop, &call).await }).await
+        let target = Shop::new(Arc::clone(&current.app), shop.id.as_str());
+        let (effects_of, platform, parsed) = (Arc::clone(&clients), shop.platform, call.clone());
+        let effects = aside(async move { Ok(effects_of.effects(platform, &parsed)) }).await?;
+        let noted = self.expect(plugin, &target, effects, When::Before).await?;
+        let (caller, shop, call) = (Arc::clone(&clients), shop.clone(), call.clone());
+        let answered = aside(async move { caller.call(&current.app, &shop, &call).await }).await;
+        match &answered {
+            Ok(answer) => {
+                self.expect(plugin, &target, clients.created(platform, answer), When::Created).await?;
+            }
+            Err(error) if is_undone(error) => self.unexpect(plugin, &noted).await?,
+            Err(_) => {}
+        }
+        answered
     }
 
     /// Reads a page of a platform's list.
@@ -109,6 +123,21 @@ impl Context {
         };
         let shop = self.find_client(platform, &WhichShop::Current).ok_or_else(missing)?;
         self.call_platform(plugin, &shop, &call).await
+    }
+}
+
+/// Whether a call that failed is known to have changed nothing.
+fn is_undone(error: &ActionError) -> bool {
+    let detail = |name: &str| error.details.as_ref()?.member(name).filter(|value| !value.is_null());
+    match error.code.as_str() {
+        code::INVALID_ARGUMENT | code::RATE_LIMITED => true,
+        code::PLATFORM_ERROR => {
+            let status = detail("status").and_then(|status| status.to::<u16>().ok());
+            let is_refused =
+                status.is_some_and(|status| status == 200 || (400..500).contains(&status) && status != 408);
+            detail("userErrors").is_some() || (is_refused && detail("data").is_none())
+        }
+        _ => false,
     }
 }
 

@@ -15,6 +15,9 @@ pub trait Clients: Send + Sync {
     /// What a call will change, as far as can be told.
     fn effects(&self, platform: Platform, call: &PlatformCall) -> Vec<Effect>;
 
+    /// The records that an answer to a call that writes names: what it created has an id only now.
+    fn created(&self, platform: Platform, answer: &Json) -> Vec<Effect>;
+
     /// Calls a shop's platform. Waits for the budget and retries what is worth it.
     async fn call(&self, app: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json>;
 

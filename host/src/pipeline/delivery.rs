@@ -49,6 +49,9 @@ impl Pipeline {
             trace = past.trace.or(trace);
         }
         if cause.depth > CAUSAL_DEPTH_MAX {
+            for change in &incoming {
+                context.end_chain(&key_of(change)).await.map_err(|error| Trouble::Lost(error.message))?;
+            }
             return Err(Trouble::too_deep(cause.depth));
         }
         let context = Context { cause: Arc::new(cause), ..context };

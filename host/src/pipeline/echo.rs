@@ -9,11 +9,12 @@
 //! Notes are records of the hidden model `~echo`, so they survive a crash, and are used up in the commit of the delivery that
 //! they explain. They are read together with the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+use tradewind_model::schema::FieldType;
 use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code};
-use tradewind_platform::effect::{Effect, Expected};
+use tradewind_platform::effect::{Effect, Expected, explained_together};
 use tradewind_store::{CommitError, Fence, Unit, Write};
 
 use super::CONFLICT_RERUNS_MAX;
@@ -30,6 +31,10 @@ const ECHO_DELIVERIES_MAX: u32 = 3;
 
 /// How long a note waits for its echo, in milliseconds. 24 hours: the platform's own bound for late webhooks.
 const ECHO_WAIT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How soon after a call a delivery counts as what it led to, in milliseconds. 10 minutes: what comes later was changed by
+/// somebody, and a chain of answers does not wait so long.
+const ECHO_SOON_MS: i64 = 10 * 60 * 1_000;
 
 /// Notes beside one record. 50: a plugin that writes a record more often than the platform reports it loses the oldest.
 const ECHO_NOTES_MAX: usize = 50;
@@ -83,20 +88,25 @@ impl Notes {
     /// Which of the changes the notes explain. What they explain is used up.
     fn explain(&mut self, stored: Option<&Json>, changed: &[(String, Json)]) -> Echoes {
         let mut echoes = Echoes::new();
+        let mut spoken = HashSet::new();
         for (field, current) in changed {
             let previous = stored.and_then(|stored| stored.member(field));
-            for note in &mut self.notes {
-                let expected = note.fields.get(field).filter(|expected| **expected != Expected::Moves);
-                if expected.is_some_and(|expected| expected.explains(previous.as_ref(), current)) {
-                    note.fields.remove(field);
-                    echoes.insert(field.clone(), note.plugin.clone());
-                    break;
-                }
+            for at in self.explaining(field, previous.as_ref(), current) {
+                let note = &mut self.notes[at];
+                note.fields.remove(field);
+                echoes.insert(field.clone(), note.plugin.clone());
+                spoken.insert(at);
             }
         }
-        // What moves with every change is ours when all the rest is.
+        // What moves with every change is ours when all the rest is; only a note that says no more, or one that has just
+        // explained something, can say so.
         let moves = |field: &String| {
-            self.notes.iter().find(|note| note.fields.get(field) == Some(&Expected::Moves)).map(|note| &note.plugin)
+            let says = |(at, note): &(usize, &Note)| {
+                let is_silent = note.fields.values().all(|expected| *expected == Expected::Moves);
+                note.fields.get(field) == Some(&Expected::Moves)
+                    && (spoken.contains(at) || (is_silent && note.seen == 0))
+            };
+            self.notes.iter().enumerate().find(says).map(|(_, note)| &note.plugin)
         };
         let rest: Vec<_> =
             changed.iter().map(|(field, _)| field).filter(|field| !echoes.contains_key(*field)).collect();
@@ -105,9 +115,28 @@ impl Notes {
         echoes
     }
 
-    /// What a delivery that they are about goes back to: the deepest of them.
-    fn past(&self) -> Past {
-        let deepest = self.notes.iter().max_by_key(|note| note.depth);
+    /// The places of the notes that explain a field's change, by itself or together.
+    fn explaining(&self, field: &str, previous: Option<&Json>, current: &Json) -> Vec<usize> {
+        let waiting = self.notes.iter().enumerate().filter_map(|(at, note)| Some((at, note.fields.get(field)?)));
+        let waiting: Vec<_> = waiting.filter(|(_, expected)| **expected != Expected::Moves).collect();
+        let alone = waiting.iter().rposition(|(_, expected)| expected.explains(previous, current));
+        match alone.map(|at| waiting.split_at(at + 1).0) {
+            // What was to have another value before has been overtaken.
+            Some(until) if matches!(until.last(), Some((_, Expected::Is(_)))) => {
+                until.iter().filter(|(_, expected)| matches!(expected, Expected::Is(_))).map(|(at, _)| *at).collect()
+            }
+            Some(until) => until.last().map(|(at, _)| *at).into_iter().collect(),
+            None if explained_together(waiting.iter().map(|(_, expected)| *expected), previous, current) => {
+                waiting.iter().filter(|(_, expected)| !matches!(expected, Expected::Is(_))).map(|(at, _)| *at).collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// What a delivery that they are about goes back to: the deepest of those that wait for the first delivery after them.
+    fn past(&self, now_ms: i64) -> Past {
+        let first = self.notes.iter().filter(|note| note.seen == 0 && now_ms - note.at_ms < ECHO_SOON_MS);
+        let deepest = first.max_by_key(|note| note.depth);
         deepest
             .map_or_else(Past::default, |note| Past { depth: note.depth.saturating_add(1), trace: note.trace.clone() })
     }
@@ -116,7 +145,7 @@ impl Notes {
 impl Context {
     /// What of our own doing a delivery about this record goes back to.
     pub(super) async fn past_of(&self, key: &RecordKey) -> Result<Past, Stopped> {
-        Ok(self.notes(key).await?.map_or_else(Past::default, |notes| notes.past()))
+        Ok(self.notes(key).await?.map_or_else(Past::default, |notes| notes.past(self.host.now_ms())))
     }
 
     /// Which of a record's changes we made ourselves. The notes that say so are used up when the unit is committed.
@@ -144,22 +173,77 @@ impl Context {
         Ok(found.and_then(|found| found.doc.to().ok()))
     }
 
-    /// Notes what a call will change, before it is sent.
-    pub(super) async fn expect(&self, plugin: &str, effects: Vec<Effect>) -> Result<(), ActionError> {
+    /// Notes what a call to a shop will change, before it is sent: not what is so already, which nobody will report.
+    pub(super) async fn expect(
+        &self,
+        plugin: &str,
+        shop: &Shop,
+        effects: Vec<Effect>,
+        when: When,
+    ) -> Result<Noted, ActionError> {
         let mirrored = effects.into_iter().filter(|effect| self.app.schema.model(&effect.model).is_ok());
-        let notes = mirrored.map(|Effect { model, id, fields }| {
-            let note = Note {
-                plugin: plugin.to_owned(),
-                at_ms: self.host.now_ms(),
-                depth: self.cause.depth,
-                seen: 0,
-                fields,
-                trace: traces::place(),
-            };
-            (notes_key(&RecordKey::new(model, id)), note)
-        });
-        let notes: Vec<_> = notes.collect();
-        if notes.is_empty() { Ok(()) } else { self.host.note(&self.shop(), self.cause.fence.as_ref(), &notes).await }
+        let mirrored: Vec<_> = mirrored.collect();
+        let keys: Vec<_> =
+            mirrored.iter().map(|effect| RecordKey::new(effect.model.as_str(), effect.id.as_str())).collect();
+        let stored = self.host.store.records(shop, &keys).await.map_err(|error| internal(&error))?;
+        let mut expected: BTreeMap<RecordKey, BTreeMap<String, Expected>> = BTreeMap::new();
+        for ((key, effect), stored) in keys.into_iter().zip(mirrored).zip(stored) {
+            let doc = stored.as_ref().map(|stored| &stored.doc);
+            if effect.is_done(doc) || (when == When::Created && doc.is_some()) {
+                continue;
+            }
+            // A child's change is reported with its parent.
+            for parent in doc.into_iter().flat_map(|doc| self.parents_of(&effect.model, doc)) {
+                let moves = effect.fields.iter().filter(|(_, expected)| **expected == Expected::Moves);
+                expected.entry(parent).or_default().extend(moves.map(|(name, value)| (name.clone(), value.clone())));
+            }
+            expected.entry(key).or_default().extend(effect.fields);
+        }
+        let at_ms = self.host.now_ms();
+        let note = |fields| Note {
+            plugin: plugin.to_owned(),
+            at_ms,
+            depth: self.cause.depth,
+            seen: 0,
+            fields,
+            trace: traces::place(),
+        };
+        let notes: Vec<_> = expected.into_iter().map(|(key, fields)| (notes_key(&key), note(fields))).collect();
+        let fence = self.cause.fence.as_ref().filter(|_| *shop == self.shop());
+        let noted = Noted { shop: shop.clone(), keys: notes.iter().map(|(key, _)| key.clone()).collect(), at_ms };
+        if !notes.is_empty() {
+            self.host.note(shop, fence, &noted.keys, |at, known| known.add(notes[at].1.clone())).await?;
+        }
+        Ok(noted)
+    }
+
+    /// Takes notes back, of a call that is known to have changed nothing.
+    pub(super) async fn unexpect(&self, plugin: &str, noted: &Noted) -> Result<(), ActionError> {
+        if noted.keys.is_empty() {
+            return Ok(());
+        }
+        let is_it = |note: &Note| note.plugin == plugin && note.at_ms == noted.at_ms;
+        let fence = self.cause.fence.as_ref().filter(|_| noted.shop == self.shop());
+        self.host.note(&noted.shop, fence, &noted.keys, |_, known| known.notes.retain(|note| !is_it(note))).await
+    }
+
+    /// Takes all notes beside a record back at once: a chain of answers has ended with it, and what comes next is news.
+    pub(super) async fn end_chain(&self, key: &RecordKey) -> Result<(), ActionError> {
+        let fence = self.cause.fence.as_ref();
+        self.host.note(&self.shop(), fence, &[notes_key(key)], |_, known| known.notes.clear()).await
+    }
+
+    /// The records that one belongs to, as those that have it say.
+    fn parents_of(&self, child: &str, doc: &Json) -> Vec<RecordKey> {
+        let mut parents = Vec::new();
+        for model in self.app.schema.models() {
+            for field in &model.fields {
+                let FieldType::HasMany { model: of, by } = &field.of else { continue };
+                let parent = doc.member(by).filter(|_| of == child).and_then(|id| id.to::<String>().ok());
+                parents.extend(parent.map(|id| RecordKey::new(model.name.as_str(), id)));
+            }
+        }
+        parents
     }
 
     /// Forgets the notes beside a record that is no more.
@@ -172,21 +256,55 @@ impl Context {
     }
 }
 
+/// What is expected of a call that was noted.
+#[derive(Debug)]
+pub(super) struct Noted {
+    shop: Shop,
+    keys: Vec<RecordKey>,
+    at_ms: i64,
+}
+
+/// When it is known what a call changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// Before it is sent.
+    Before,
+    /// From its answer: records that were not there before.
+    Created,
+}
+
+impl Notes {
+    fn add(&mut self, note: Note) {
+        let surplus = (self.notes.len() + 1).saturating_sub(ECHO_NOTES_MAX);
+        self.notes.drain(..surplus);
+        self.notes.push(note);
+    }
+}
+
 impl Host {
-    /// Adds notes, in a commit of their own.
-    async fn note(&self, shop: &Shop, fence: Option<&Fence>, added: &[(RecordKey, Note)]) -> Result<(), ActionError> {
-        let keys: Vec<_> = added.iter().map(|(key, _)| key.clone()).collect();
+    /// Changes notes, in a commit of their own.
+    async fn note(
+        &self,
+        shop: &Shop,
+        fence: Option<&Fence>,
+        keys: &[RecordKey],
+        change: impl Fn(usize, &mut Notes),
+    ) -> Result<(), ActionError> {
         for _ in 0..=CONFLICT_RERUNS_MAX {
-            let stored = self.store.records(shop, &keys).await.map_err(|error| internal(&error))?;
+            let stored = self.store.records(shop, keys).await.map_err(|error| internal(&error))?;
             let mut unit = Unit { fence: fence.cloned(), ..Unit::new(shop.clone(), self.now_ms()) };
-            for ((key, note), stored) in added.iter().zip(stored) {
+            for (at, (key, stored)) in keys.iter().zip(stored).enumerate() {
                 let mut notes: Notes = stored.as_ref().and_then(|stored| stored.doc.to().ok()).unwrap_or_default();
-                let surplus = (notes.notes.len() + 1).saturating_sub(ECHO_NOTES_MAX);
-                notes.notes.drain(..surplus);
-                notes.notes.push(note.clone());
-                let doc = Some(Json::of(&notes).map_err(|error| internal(&error))?);
+                change(at, &mut notes);
+                let doc = (!notes.notes.is_empty()).then(|| Json::of(&notes)).transpose();
+                let doc = doc.map_err(|error| internal(&error))?;
                 let expected = stored.map(|stored| stored.version);
-                unit.writes.push(Write { key: key.clone(), expected, doc, platform_updated_us: None });
+                if doc.is_some() || expected.is_some() {
+                    unit.writes.push(Write { key: key.clone(), expected, doc, platform_updated_us: None });
+                }
+            }
+            if unit.writes.is_empty() {
+                return Ok(());
             }
             match self.store.commit(unit).await {
                 Ok(_) => return Ok(()),
@@ -246,6 +364,29 @@ mod tests {
     }
 
     #[test]
+    fn what_only_moves_says_nothing_for_a_note_that_waits() {
+        let waits = || note("tagger", 0, &[("tags", Expected::Has(vec!["b".to_owned()])), ("at", Expected::Moves)]);
+        let stored = json(r#"{"tags":["a"],"at":1}"#);
+        let mut notes = Notes { notes: vec![waits()] };
+        assert!(notes.explain(Some(&stored), &changed(&[("at", "2")])).is_empty(), "a merchant's change of a child");
+        let mut touched = Notes { notes: vec![note("tagger", 0, &[("at", Expected::Moves)])] };
+        assert_eq!(shown(&touched.explain(Some(&stored), &changed(&[("at", "2")]))), ["at by tagger"]);
+    }
+
+    #[test]
+    fn changes_that_the_platform_collapses_are_explained_together() {
+        let adds = |plugin, word: &str| note(plugin, 0, &[("tags", Expected::Has(vec![word.to_owned()]))]);
+        let mut notes = Notes { notes: vec![adds("a", "x"), adds("a", "y")] };
+        let stored = json(r#"{"tags":[]}"#);
+        assert_eq!(shown(&notes.explain(Some(&stored), &changed(&[("tags", r#"["x","y"]"#)]))), ["tags by a"]);
+        assert!(notes.notes.iter().all(|note| note.fields.is_empty()));
+        let is = |value: &str| note("a", 0, &[("title", Expected::Is(json(value)))]);
+        let mut notes = Notes { notes: vec![is("1"), is("2")] };
+        assert_eq!(shown(&notes.explain(Some(&stored), &changed(&[("title", "2")]))), ["title by a"]);
+        assert!(notes.notes.iter().all(|note| note.fields.is_empty()), "the first was overtaken");
+    }
+
+    #[test]
     fn two_plugins_are_told_apart() {
         let mut notes = Notes {
             notes: vec![
@@ -253,7 +394,8 @@ mod tests {
                 note("b", 2, &[("body", Expected::Is(json("\"B\"")))]),
             ],
         };
-        assert_eq!(notes.past().depth, 3);
+        assert_eq!(notes.past(1).depth, 3);
+        assert_eq!(notes.past(ECHO_SOON_MS).depth, 0, "that was somebody else");
         let echoes = notes.explain(None, &changed(&[("title", "\"A\""), ("body", "\"B\"")]));
         assert_eq!(shown(&echoes), ["body by b", "title by a"]);
         assert_eq!(origin_for("a", &echoes["title"]), Origin::Own);

@@ -91,6 +91,9 @@ impl Context {
         let key = |id: &str| RecordKey::new(children.model.as_str(), id);
         let mut ids: Vec<String> = family.records.iter().map(|record| record.id.clone()).collect();
         ids.extend(family.absent.iter().map(|absent| absent.id.clone()));
+        if family.may_be_cut {
+            ids.extend(before.iter().filter(|id| !family.records.iter().any(|record| record.id == **id)).cloned());
+        }
         let listed: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let gone: Vec<&String> = before.iter().filter(|id| !listed.contains(id.as_str())).collect();
         // With all that is looked at for each of them, in one go.

@@ -407,9 +407,8 @@ impl Work {
         }
     }
 
-    /// What was noted, for the log.
     /// Notes that a change of a record is the echo of our own writes, and how deep that makes the work.
-    pub(crate) fn is_echo(&mut self, key: &RecordKey, echoes: &Echoes, depth: u32) {
+    pub(crate) fn note_echo(&mut self, key: &RecordKey, echoes: &Echoes, depth: u32) {
         self.depth = self.depth.max(depth);
         if !echoes.is_empty() {
             self.echoes.insert(key.clone(), echoes.clone());
@@ -420,6 +419,7 @@ impl Work {
         (self.depth, std::mem::take(&mut self.echoes))
     }
 
+    /// What was noted, for the log.
     pub(crate) fn take_remarks(&mut self) -> Option<Json> {
         let remarks = std::mem::take(&mut self.remarks);
         if remarks.is_empty() { None } else { Json::of(&serde_json::json!({ "remarks": remarks })).ok() }

@@ -85,6 +85,10 @@ impl Clients for Connections {
         }
     }
 
+    fn created(&self, _: Platform, answer: &Json) -> Vec<Effect> {
+        shopify::answer_effects(answer)
+    }
+
     async fn call(&self, app: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json> {
         let client = self.client(app, &shop.id)?;
         let answered = match call {

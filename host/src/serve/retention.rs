@@ -36,7 +36,12 @@ impl Retention {
                     _ = turns.tick() => {}
                 }
                 let now_ms = i64::try_from(clock.now().as_millis()).unwrap_or(i64::MAX);
-                match store.prune(now_ms - kept.0, now_ms - kept.1, now_ms - kept.2).await {
+                // What is not deleted when the host stops is deleted next time.
+                let pruned = tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    pruned = store.prune(now_ms - kept.0, now_ms - kept.1, now_ms - kept.2) => pruned,
+                };
+                match pruned {
                     Ok(0) => {}
                     Ok(pruned) => tracing::info!(pruned, "what is old was deleted"),
                     // The next turn tries again.

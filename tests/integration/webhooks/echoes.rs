@@ -136,13 +136,15 @@ async fn who_answers_its_own_answers_comes_to_an_end() {
         assert_eq!(title, format!("Two{}", "!".repeat(depth as usize)));
         let depths: Vec<_> = way.served.seen.returned("shop-probe/insist").len().checked_sub(1).into_iter().collect();
         assert_eq!(depths, [CAUSAL_DEPTH_MAX as usize], "a call for each depth from zero");
-        // The record is as it was told last before that, and what a merchant does next is heard.
+        // The chain has ended, and what a merchant does next is heard: it begins another, which ends as this one did.
+        let calls = way.served.seen.returned("shop-probe/insist").len();
         way.set_title(id, "Three");
         let parked = way.settled().await;
         assert!(
             parked.len() == 2 && parked.iter().all(|job| job.reason.as_deref() == Some("causal-depth")),
             "{parked:#?}"
         );
+        assert_eq!(way.served.seen.returned("shop-probe/insist").len(), calls + CAUSAL_DEPTH_MAX as usize + 1);
         way.stop().await;
     })
     .await;

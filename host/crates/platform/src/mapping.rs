@@ -78,6 +78,8 @@ pub struct Family {
     pub records: Vec<Saved>,
     /// Those that are there and did not come: the payload has no room for them.
     pub absent: Vec<Absent>,
+    /// Whether there may be others that the payload does not even name: then nobody is gone for not being named.
+    pub may_be_cut: bool,
 }
 
 /// A record that a payload names and does not hold.

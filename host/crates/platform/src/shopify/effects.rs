@@ -6,12 +6,21 @@
 use std::collections::BTreeMap;
 
 use async_graphql_parser::parse_query;
-use async_graphql_parser::types::{DocumentOperations, OperationType, Selection};
-use serde_json::Value;
+use async_graphql_parser::types::{
+    DocumentOperations, ExecutableDocument, Field, OperationType, Selection, SelectionSet,
+};
+use async_graphql_value::ConstValue;
+use serde_json::{Map, Value};
 use tradewind_model::Json;
 
 use super::models::Table;
 use crate::effect::{Effect, Expected};
+
+/// How deep fragments may be inside one another. 4: two of the same kind would be a circle, which the platform refuses.
+const FRAGMENTS_DEPTH_MAX: usize = 4;
+
+/// How many selections of a document are looked at. 1,000: fragments of fragments can stand for any number.
+const SELECTIONS_MAX: usize = 1_000;
 
 /// How many records one call's effects may name. 250: as many as the platform takes in one list.
 const EFFECTS_MAX: usize = 250;
@@ -26,20 +35,54 @@ pub fn graphql_effects(query: &str, variables: &Json) -> Vec<Effect> {
         DocumentOperations::Multiple(operations) => operations.values().collect(),
     };
     for operation in operations.into_iter().filter(|operation| operation.node.ty == OperationType::Mutation) {
-        for selection in &operation.node.selection_set.node.items {
-            let Selection::Field(field) = &selection.node else { continue };
-            let arguments = field.node.arguments.iter().map(|(name, value)| {
+        let defaults = operation.node.variable_definitions.iter().filter_map(|variable| {
+            let value = variable.node.default_value.as_ref()?.node.clone().into_json().ok()?;
+            Some((variable.node.name.node.to_string(), value))
+        });
+        let mut given: Map<String, Value> = defaults.collect();
+        given.extend(variables.as_object().cloned().unwrap_or_default());
+        let mut fields = Vec::new();
+        let mut left = SELECTIONS_MAX;
+        collect(&document, &operation.node.selection_set.node, &mut fields, 0, &mut left);
+        for field in fields {
+            let arguments = field.arguments.iter().map(|(name, value)| {
                 let value = value.node.clone().into_const_with(|name| {
-                    let given = variables.get(name.as_str()).cloned().unwrap_or_default();
-                    async_graphql_value::ConstValue::from_json(given)
+                    ConstValue::from_json(given.get(name.as_str()).cloned().unwrap_or_default())
                 });
                 let value = value.ok().and_then(|value| value.into_json().ok()).unwrap_or_default();
                 (name.node.to_string(), value)
             });
-            effects.mutation(field.node.name.node.as_str(), &arguments.collect());
+            effects.mutation(field.name.node.as_str(), &arguments.collect());
         }
     }
     effects.done()
+}
+
+/// The fields that a selection asks for, through fragments.
+fn collect<'a>(
+    document: &'a ExecutableDocument,
+    selections: &'a SelectionSet,
+    fields: &mut Vec<&'a Field>,
+    depth: usize,
+    left: &mut usize,
+) {
+    for selection in &selections.items {
+        if depth > FRAGMENTS_DEPTH_MAX || fields.len() >= EFFECTS_MAX || *left == 0 {
+            return;
+        }
+        *left -= 1;
+        match &selection.node {
+            Selection::Field(field) => fields.push(&field.node),
+            Selection::InlineFragment(inline) => {
+                collect(document, &inline.node.selection_set.node, fields, depth + 1, left)
+            }
+            Selection::FragmentSpread(spread) => {
+                if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                    collect(document, &fragment.node.selection_set.node, fields, depth + 1, left);
+                }
+            }
+        }
+    }
 }
 
 /// What a REST call changes.
@@ -69,6 +112,20 @@ pub fn rest_effects(method: &str, path: &str, body: Option<&Json>) -> Vec<Effect
             for (member, value) in sent {
                 effects.member(model, pair[1], &member, value);
             }
+        }
+    }
+    effects.done()
+}
+
+/// The records that an answer names: global ids anywhere in it, and the record of a REST answer.
+pub fn answer_effects(answer: &Json) -> Vec<Effect> {
+    let mut effects = Effects::default();
+    let value: Value = answer.to().unwrap_or_default();
+    effects.touch_all(&value);
+    for (member, model) in [("product", "shopify/product"), ("variant", "shopify/product-variant")] {
+        let id = answer.member(member).and_then(|record| record.member("id"));
+        if let Some(id) = id.filter(|id| id.as_str().bytes().all(|byte| byte.is_ascii_digit())) {
+            effects.touch(model, id.as_str());
         }
     }
     effects.done()
@@ -252,8 +309,21 @@ mod tests {
             "null",
             &["shopify/product 7 "],
         );
+        check(
+            "mutation($t: [String!]! = [\"x\"]) { ...F } fragment F on Mutation { tagsAdd(id: \"gid://shopify/Product/1\", tags: $t) { node { id } } }",
+            "null",
+            &["shopify/product 1 tags+x"],
+        );
         check("query { product(id: \"gid://shopify/Product/1\") { id } }", "null", &[]);
         check("not graphql", "null", &[]);
+    }
+
+    #[test]
+    fn an_answer_names_what_was_created() {
+        let graphql = json(r#"{"productCreate":{"product":{"id":"gid://shopify/Product/9"},"userErrors":[]}}"#);
+        assert_eq!(shown(&answer_effects(&graphql)), ["shopify/product 9 "]);
+        let rest = json(r#"{"product":{"id":9007199254740993,"title":"Hat"}}"#);
+        assert_eq!(shown(&answer_effects(&rest)), ["shopify/product 9007199254740993 "]);
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub fn children_of(data: &Json) -> Vec<Value> {
 
 fn variant(node: &Value) -> Value {
     let number = |id: &Value| id.as_str().and_then(|id| id.parse::<u64>().ok()).map_or(Value::Null, Value::from);
-    let of = |member: &str| node.get(member).and_then(|inner| inner.get("legacyResourceId")).map_or(Value::Null, number);
+    let of =
+        |member: &str| node.get(member).and_then(|inner| inner.get("legacyResourceId")).map_or(Value::Null, number);
     let mut variant = Map::new();
     let mut put = |name: &str, value: Value| variant.insert(name.to_owned(), value);
     put("id", node.get("legacyResourceId").map_or(Value::Null, number));

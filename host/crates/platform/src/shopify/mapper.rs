@@ -18,6 +18,12 @@ use tradewind_model::{InvalidJson, Json, RecordKey};
 use super::models::{Nested, Of, TABLES, Table};
 use crate::mapping::{Absent, Children, Family, Incoming, Mapper, Mirrored, Report, Saved, Unmappable};
 
+/// Records of a list that come whole, the others by id alone: the platform's bound for variants.
+const WHOLE_MAX: usize = 100;
+
+/// Members of a deletion's body. 4: the documented ones have one, `id`.
+const DELETION_MEMBERS_MAX: usize = 4;
+
 /// Reads the bodies of webhooks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shopify;
@@ -28,6 +34,13 @@ impl Mapper for Shopify {
         let members = Members::of(report.body)?;
         let id = members.id()?;
         if report.topic.ends_with("/delete") {
+            // The topic is not signed, the body is: another topic's body is no deletion.
+            if members.members.len() > DELETION_MEMBERS_MAX {
+                return Err(unmappable(format!(
+                    "a deletion has an id and little else, this body has {} members",
+                    members.members.len()
+                )));
+            }
             let deleted_us = report.triggered_ms.map(|ms| ms.saturating_mul(1_000));
             return Ok(vec![Incoming::Deleted { model: table.model.to_owned(), id, deleted_us }]);
         }
@@ -56,8 +69,7 @@ pub fn subject(topic: &str, body: &str) -> Result<Option<RecordKey>, InvalidJson
     if !body.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(InvalidJson { reason: "it is not an object".to_owned() });
     }
-    let subject: Subject<'_> =
-        serde_json::from_str(body).map_err(|error| InvalidJson { reason: error.to_string() })?;
+    let subject: Subject<'_> = serde_json::from_str(body).map_err(|error| InvalidJson { reason: error.to_string() })?;
     let id = subject.id.and_then(|id| id_text(id.get()));
     Ok(table_of(topic).zip(id).map(|(table, id)| RecordKey::new(table.model, id)))
 }
@@ -117,7 +129,7 @@ impl Reader {
             }
             match table.field(member) {
                 Some((field, of)) => values.push((field.to_owned(), converted(of, value))),
-                None => values.push((camel_case(member), value.clone())),
+                None => values.push((table.free_name(camel_case(member)), value.clone())),
             }
         }
         let own_us = members.time_us("updated_at");
@@ -155,7 +167,12 @@ impl Reader {
             let id = members.id()?;
             family.records.push(self.record(table, &members, id, Some((parent, children)))?);
         }
-        let Some(rest) = &children.rest else { return Ok(family) };
+        let Some(rest) = &children.rest else {
+            // A full list that says nothing of a rest may have one.
+            let has_rest = Table::of(&parent.model).is_some_and(|table| table.has_rest(&children.field));
+            family.may_be_cut = has_rest && family.records.len() >= WHOLE_MAX;
+            return Ok(family);
+        };
         let whole: HashSet<String> = family.records.iter().map(|record| record.id.clone()).collect();
         for item in items(rest, &children.field)? {
             let members = Members::of(&item)?;
@@ -311,6 +328,12 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_no_table_has_takes_no_name_of_another() {
+        let product = saved(r#"{"id":1,"body":"new","body_html":"old","createdAt":"x"}"#, None);
+        assert_eq!(product.values.as_str(), r#"{"shopifyBody":"new","body":"old","shopifyCreatedAt":"x"}"#);
+    }
+
+    #[test]
     fn lists_that_did_not_come_say_nothing() {
         assert_eq!(saved(r#"{"id":1,"title":"Hat"}"#, None).children, []);
         assert_eq!(families(r#"{"id":1,"variants":[]}"#), [Family::default()]);
@@ -321,6 +344,8 @@ mod tests {
         let expected =
             Incoming::Deleted { model: "shopify/product".to_owned(), id: "7".to_owned(), deleted_us: Some(5_000) };
         assert_eq!(mapped("products/delete", r#"{"id":7}"#, Some(5)), Ok(vec![expected]));
+        let refused = mapped("products/delete", PRODUCT, Some(5)).unwrap_err();
+        assert!(refused.reason.contains("members"), "{refused}");
     }
 
     #[test]

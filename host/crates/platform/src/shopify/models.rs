@@ -4,7 +4,7 @@
 //! `shopifyCreatedAt` and `shopifyUpdatedAt`, references lose their `_id`. A member that no table has is kept under its name
 //! in camel case, so that nothing of a payload is lost when the platform adds to it.
 
-use tradewind_model::schema::{Field, FieldType, Model, Source};
+use tradewind_model::schema::{Field, FieldType, Model, SYSTEM_FIELDS, Source};
 
 /// The parts of the platform that are mirrored.
 pub(crate) const TABLES: &[&Table] = &[&PRODUCT, &VARIANT, &OPTION, &IMAGE, &SHOP];
@@ -85,6 +85,22 @@ impl Table {
     /// The field that a member becomes, none for one that no table has.
     pub(crate) fn field(&self, member: &str) -> Option<(&'static str, Of)> {
         self.columns.iter().find(|column| column.member == member).map(|column| (column.field, column.of))
+    }
+
+    /// A name for a member that has no column: not a column's field, nor a system field.
+    pub(crate) fn free_name(&self, name: String) -> String {
+        let is_taken = self.columns.iter().any(|column| column.field == name) || SYSTEM_FIELDS.contains(&name.as_str());
+        if !is_taken {
+            return name;
+        }
+        let mut letters = name.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        format!("shopify{first}{}", letters.as_str())
+    }
+
+    /// Whether a list of children may go on in another member.
+    pub(crate) fn has_rest(&self, member: &str) -> bool {
+        self.children.iter().any(|nested| nested.member == member && nested.rest.is_some())
     }
 
     /// The schema: every field is the platform's.
