@@ -24,7 +24,9 @@ fn packages(test: &str) -> Option<PathBuf> {
     if folder.join("node_modules/.package-lock.json").is_file() {
         return Some(folder);
     }
-    println!("SKIPPED: `{test}` needs the packages of `tests/npm`; hint: `cargo xtask test` installs them where npm works");
+    println!(
+        "SKIPPED: `{test}` needs the packages of `tests/npm`; hint: `cargo xtask test` installs them where npm works"
+    );
     None
 }
 
@@ -122,7 +124,8 @@ async fn our_client_finds_the_official_schema() {
     client.graphql(tags, &variables, &options).await.unwrap();
 
     // What the schema does not have is refused, and not tried again.
-    let refused = client.graphql("{ product(id: \"gid://shopify/Product/1\") { nothing } }", &Json::null(), &options).await;
+    let refused =
+        client.graphql("{ product(id: \"gid://shopify/Product/1\") { nothing } }", &Json::null(), &options).await;
     let refused = refused.unwrap_err();
     assert!(refused.to_string().contains("nothing") && !refused.retryable(), "{refused}");
 }

@@ -17,8 +17,7 @@ use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Sa
 use tradewind_runtime::Plugin;
 use tradewind_runtime::session::LogEntry;
 use tradewind_store::{
-    Fence, Ingested, Job, JobFilter, JobState, LoggedInvocation, NewDelivery, NewJob, Partition, Store,
-    Stored, Unit,
+    Fence, Ingested, Job, JobFilter, JobState, LoggedInvocation, NewDelivery, NewJob, Partition, Store, Stored, Unit,
 };
 
 use crate::plain::PlainMapper;

@@ -7,7 +7,7 @@ use tradewind_runtime::{Grants, inspect};
 
 use super::store::without_password;
 use super::table::{Lean, Table};
-use super::text::{fields, moved, print, printable};
+use super::text::{fields, moved, print, printable, section};
 use super::{Exit, Fail, Surroundings};
 use crate::config::{self, App, Connection, ExposeSecret, Plugin, Server, Warning, webhook_path};
 
@@ -78,8 +78,7 @@ fn text(path: &Path, server: &Server) -> String {
         ("traces", server.traces.as_ref().map_or_else(|| "(none)".to_owned(), |traces| traces.endpoint.clone())),
     ]);
     for app in &server.apps {
-        text += &format!("\napp {}\n", app.name);
-        text += &moved(&of_app(app, server));
+        section(&mut text, &format!("\napp {}", app.name), &moved(&of_app(app, server)));
     }
     text
 }
@@ -87,19 +86,19 @@ fn text(path: &Path, server: &Server) -> String {
 fn of_app(app: &App, server: &Server) -> String {
     let mut text = String::new();
     for (name, connection) in &app.connections {
-        text += &format!("connection {name}\n");
         let url = format!("http://{}{}", server.listen.public, webhook_path(&app.name, name));
-        text += &fields(&of_connection(connection, url));
+        section(&mut text, &format!("connection {name}"), &fields(&of_connection(connection, url)));
     }
     let mut models = Table::new(&[("model", Lean::Left), ("fields", Lean::Right), ("of the platform", Lean::Right)]);
     for model in app.schema.models() {
         models.push(&[model.name.clone(), model.fields.len().to_string(), mirrored(model).to_string()]);
     }
-    let mut plugins = Table::new(&[("plugin", Lean::Left), ("grants", Lean::Left), ("file", Lean::Left)]);
+    text += &models.text(0);
     for plugin in &app.plugins {
-        plugins.push(&[plugin.name.clone(), granted(&plugin.grants), plugin.file.display().to_string()]);
+        let about = [("file", plugin.file.display().to_string()), ("grants", granted(&plugin.grants))];
+        section(&mut text, &format!("plugin {}", plugin.name), &fields(&about));
     }
-    text + &models.text(0) + &plugins.text(0)
+    text
 }
 
 fn of_connection(connection: &Connection, url: String) -> [(&'static str, String); 4] {

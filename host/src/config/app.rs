@@ -35,13 +35,14 @@ impl App {
     pub fn new(
         name: &str,
         connections: BTreeMap<String, Connection>,
-        own: Vec<Model>,
+        own: impl IntoIterator<Item = Model>,
         plugins: Vec<Plugin>,
         folder: &Path,
     ) -> Result<Self, Vec<String>> {
         let names = [name].into_iter().chain(connections.keys().map(String::as_str));
         let mut problems: Vec<_> = names.filter_map(name_problem).collect();
-        let schema = models::schema(&chosen(&connections), own).unwrap_or_else(|found| {
+        let own: Vec<_> = own.into_iter().collect();
+        let schema = models::schema(&chosen(&connections), &own).unwrap_or_else(|found| {
             problems.extend(found);
             Schema::default()
         });

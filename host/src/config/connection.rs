@@ -100,7 +100,10 @@ pub(super) fn read(app: &Section<'_>, sources: &Sources<'_>) -> BTreeMap<String,
         for (shop, item) in connection.shops.iter().zip(section.list("shops")) {
             let other = shops.insert(shop.domain.clone(), name).filter(|other| *other != name);
             if let Some(other) = other {
-                item.warn(format!("`{}` is in the connection `{other}` too, and both write its records", shop.domain));
+                item.warn(format!(
+                    "`{}` is in the connection `{other}` too, and both write its records; hint: leave it to one",
+                    shop.domain
+                ));
             }
         }
         read.insert(name.to_owned(), connection);

@@ -28,6 +28,8 @@ pub(super) struct Section<'a> {
     table: &'a DeTable<'a>,
     key: String,
     at: usize,
+    /// Keys that it may not have, each with what was said to it.
+    unknown: Vec<(&'a str, String)>,
 }
 
 /// The value of a key.
@@ -61,7 +63,9 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             // Only the message: what else the error shows is the line, which may hold a secret.
-            let text = format!("this is not TOML: {}", error.message());
+            let message = error.message().replace('\n', ", ");
+            let text =
+                format!("this is not TOML: {message}; hint: texts stand in quotes, names of sections in brackets");
             self.problem(error.span().unwrap_or_default().start, "", text);
         }
         table
@@ -69,9 +73,9 @@ impl<'a> Document<'a> {
 
     /// The outermost table, read.
     pub(super) fn section(&'a self, table: &'a Spanned<DeTable<'a>>, known: &[&str]) -> Section<'a> {
-        let section = Section { document: self, table: table.get_ref(), key: String::new(), at: 0 };
-        section.refuse_unknown(known);
-        section
+        let section =
+            Section { document: self, table: table.get_ref(), key: String::new(), at: 0, unknown: Vec::new() };
+        section.of_known(known)
     }
 
     /// The folder that the file is in: paths in it are relative to that.
@@ -91,6 +95,11 @@ impl<'a> Document<'a> {
     }
 }
 
+/// A message of other code, with a hint unless it has one.
+pub(super) fn hinted(message: &str, hint: &str) -> String {
+    if message.contains("hint: ") { message.to_owned() } else { format!("{message}; hint: {hint}") }
+}
+
 /// A key within others, quoted when it has to be.
 fn joined(outer: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -99,12 +108,20 @@ fn joined(outer: &str, key: &str) -> String {
 }
 
 impl<'a> Section<'a> {
-    fn refuse_unknown(&self, known: &[&str]) {
+    fn of_known(mut self, known: &[&str]) -> Self {
         for key in self.table.keys().filter(|key| !known.contains(&&**key.get_ref())) {
-            let name = key.get_ref();
-            let text = format!("there is no such key; {}", hint(name, known.iter().copied()));
+            let name = &**key.get_ref();
+            let hint = hint(name, known.iter().copied());
+            let text = format!("there is no such key; {hint}");
             self.document.problem(key.span().start, &joined(&self.key, name), text);
+            self.unknown.push((name, hint));
         }
+        self
+    }
+
+    /// Whether it has a key that it may not have, which was noted.
+    pub(super) fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
     }
 
     /// The file that it is in.
@@ -121,7 +138,9 @@ impl<'a> Section<'a> {
     /// The value of a key that has to be there.
     pub(super) fn required(&self, name: &str, example: &str) -> Option<Item<'a>> {
         let item = self.get(name);
-        if item.is_none() {
+        // A mistyped key is one mistake, and what was meant is not missing as well.
+        let mistyped = |(key, said): &(&str, String)| *said == hint(key, std::iter::once(name));
+        if item.is_none() && !self.unknown.iter().any(mistyped) {
             self.document.problem(
                 self.at,
                 &joined(&self.key, name),
@@ -237,9 +256,7 @@ impl<'a> Item<'a> {
 
     /// A table, with every key that it may have.
     pub(super) fn section(&self, known: &[&str]) -> Option<Section<'a>> {
-        let section = self.table()?;
-        section.refuse_unknown(known);
-        Some(section)
+        Some(self.table()?.of_known(known))
     }
 
     /// A table whose keys are names that somebody chose.
@@ -248,7 +265,7 @@ impl<'a> Item<'a> {
             self.is_not("a table", "`{ key = value }`, or a section in brackets");
             return None;
         };
-        Some(Section { document: self.document, table, key: self.key.clone(), at: self.at() })
+        Some(Section { document: self.document, table, key: self.key.clone(), at: self.at(), unknown: Vec::new() })
     }
 
     /// The elements of a list.
@@ -275,13 +292,13 @@ impl<'a> Item<'a> {
         texts
     }
 
-    /// A value of a type that reads itself.
-    pub(super) fn read<T: Deserialize<'a>>(&self) -> Option<T> {
+    /// A value of a type that reads itself. `hint` is for what the type itself has none for.
+    pub(super) fn read<T: Deserialize<'a>>(&self, hint: &str) -> Option<T> {
         match T::deserialize(ValueDeserializer::from(self.value.clone())) {
             Ok(read) => Some(read),
             Err(error) => {
                 let at = error.span().map_or(self.at(), |span| span.start);
-                self.document.problem(at, &self.key, error.message());
+                self.document.problem(at, &self.key, hinted(error.message(), hint));
                 None
             }
         }

@@ -17,7 +17,7 @@ struct Trouble {
 }
 
 /// The mirrored models of these names together with an app's own.
-pub(super) fn schema(chosen: &BTreeSet<String>, own: Vec<Model>) -> Result<Schema, Vec<String>> {
+pub(super) fn schema(chosen: &BTreeSet<String>, own: &[Model]) -> Result<Schema, Vec<String>> {
     let mut models = Models::new(chosen);
     let mut troubles: Vec<_> = own.iter().flat_map(|model| models.add(model)).collect();
     troubles.extend(own.iter().flat_map(|model| models.links(model)));
@@ -31,7 +31,8 @@ pub(super) fn schema(chosen: &BTreeSet<String>, own: Vec<Model>) -> Result<Schem
 pub(super) fn read(app: &Section<'_>, chosen: &BTreeSet<String>) -> Schema {
     let mut models = Models::new(chosen);
     let read: Vec<_> = app.list("models").iter().filter_map(declared).collect();
-    let mut sound = read.len() == app.list("models").len();
+    let all_read = read.len() == app.list("models").len();
+    let mut sound = all_read;
     let mut note = |declared: &Declared<'_>, troubles: Vec<Trouble>| {
         for trouble in troubles {
             sound = false;
@@ -41,14 +42,17 @@ pub(super) fn read(app: &Section<'_>, chosen: &BTreeSet<String>) -> Schema {
     for declared in &read {
         note(declared, models.add(&declared.model));
     }
-    for declared in &read {
+    // A link to a model that could not be read is no mistake of its own.
+    for declared in read.iter().filter(|_| all_read) {
         note(declared, models.links(&declared.model));
     }
     if !sound {
         return Schema::default();
     }
     models.schema().unwrap_or_else(|problems| {
-        problems.into_iter().for_each(|problem| app.problem(problem));
+        for problem in problems {
+            app.problem(problem);
+        }
         Schema::default()
     })
 }
@@ -84,15 +88,17 @@ fn field(item: &Item<'_>) -> Option<Field> {
     let of = section.required("type", r#""string""#)?.word(&TYPES.map(|name| (name, ())));
     name?.text()?;
     of?;
-    let known = section.items().all(|(name, _)| FIELD_KEYS.contains(&name));
-    known.then(|| item.read()).flatten()
+    let flags = ["required", "index"].map(|name| section.get(name).is_none_or(|item| item.flag().is_some()));
+    let names = ["model", "by"].map(|name| section.get(name).is_none_or(|item| item.text().is_some()));
+    let sound = !section.has_unknown() && flags.into_iter().chain(names).all(|sound| sound);
+    if sound { item.read(r#"`unique = "shop"`, or one of the others"#) } else { None }
 }
 
 fn unique(item: &Item<'_>) -> Option<Unique> {
-    let known = ["fields", "scope"];
-    let section = item.section(&known)?;
+    let section = item.section(&["fields", "scope"])?;
     section.required("fields", r#"["keyword", "language"]"#)?;
-    section.items().all(|(name, _)| known.contains(&name)).then(|| item.read()).flatten()
+    let hint = r#"`{ fields = ["keyword", "language"], scope = "shop" }`"#;
+    if section.has_unknown() { None } else { item.read(hint) }
 }
 
 /// The models so far.
@@ -229,7 +235,7 @@ mod tests {
         let handle = Field { index: true, required: true, ..Field::new("handle", FieldType::String) };
         let note = Field::new("note", FieldType::String);
         let own = |fields| vec![Model { name: "shopify/product".to_owned(), fields, uniques: Vec::new() }];
-        let extended = schema(&chosen, own(vec![handle, note])).unwrap();
+        let extended = schema(&chosen, &own(vec![handle, note])).unwrap();
         let product = extended.model("shopify/product").unwrap();
         let handle = product.field("handle").unwrap();
         assert!(handle.index && handle.required && handle.source.is_some());
@@ -238,7 +244,7 @@ mod tests {
 
         let wrong = [("title", FieldType::Json, "cannot be changed"), ("variants", FieldType::Json, "another name")];
         for (name, of, expected) in wrong {
-            let problems = schema(&chosen, own(vec![Field::new(name, of)])).unwrap_err();
+            let problems = schema(&chosen, &own(vec![Field::new(name, of)])).unwrap_err();
             assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
         }
     }

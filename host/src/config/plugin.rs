@@ -142,8 +142,11 @@ fn secrets(plugin: &Section<'_>, sources: &Sources<'_>) -> BTreeMap<String, Secr
     section.items().filter_map(|(name, item)| Some((name.to_owned(), sources.secret(&item)?))).collect()
 }
 
+/// Where a limit is kept.
+type Field = fn(&mut Limits) -> &mut u64;
+
 /// The limits of a call. Those of a component's own shape are the host's alone, because its pool is sized by them.
-const LIMITS: &[(Limit, fn(&mut Limits) -> &mut u64)] = &[
+const LIMITS: &[(Limit, Field)] = &[
     (Limit::WallMs, |limits| &mut limits.wall_ms_max),
     (Limit::CpuMs, |limits| &mut limits.cpu_ms_max),
     (Limit::MemoryBytes, |limits| &mut limits.memory_bytes_max),

@@ -10,7 +10,7 @@ use tracing::Level;
 use tradewind_store::{Location, StoreError};
 
 use super::app::{self, App};
-use super::document::{Document, FILE_BYTES_MAX, Item, Section, text_of};
+use super::document::{Document, FILE_BYTES_MAX, Item, Section, hinted, text_of};
 use super::limits::{self, Limits};
 use super::problem::{Notes, Problem};
 use super::source::{Origin, Sources};
@@ -146,14 +146,12 @@ fn store(server: &Section<'_>, sources: &Sources<'_>) -> SecretString {
     match Location::parse(address.expose_secret()) {
         Ok(_) if origin == Origin::Literal => beside(folder, address.expose_secret()).into(),
         Ok(_) => address,
-        // The reasons speak of the form alone.
-        Err(StoreError::Location { reason }) => {
-            let then = if reason.starts_with("hint: ") { ";" } else { ":" };
-            item.problem(format!("this is no store{then} {reason}"));
-            address
-        }
         Err(error) => {
-            item.problem(format!("this is no store: {error}"));
+            // The reason speaks of the form alone, and so may be shown.
+            let reason = if let StoreError::Location { reason } = error { reason } else { error.to_string() };
+            let then = if reason.starts_with("hint: ") { ";" } else { ":" };
+            let reason = hinted(&reason, "`sqlite:tradewind.db` or `postgres://user@host/database`");
+            item.problem(format!("this is no store{then} {reason}"));
             address
         }
     }

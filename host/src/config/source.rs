@@ -56,6 +56,7 @@ impl Sources<'_> {
         let found = match (section.get("env"), section.get("file")) {
             (Some(name), None) => self.variable(&name),
             (None, Some(path)) => file(&path),
+            (None, None) if section.has_unknown() => None,
             _ => {
                 item.problem("it names not one source; hint: either `{ env = \"NAME\" }` or `{ file = \"path\" }`");
                 None

@@ -49,7 +49,7 @@ fn verdict(version: &str) -> Verdict {
         ));
     }
     // Versions are ordered as their names are.
-    if version < OLDEST_KNOWN || version > CANDIDATE {
+    if !(OLDEST_KNOWN..=CANDIDATE).contains(&version) {
         return Verdict::Problem(format!(
             "`{version}` is not among the versions that this host knows, `{OLDEST_KNOWN}` to `{CANDIDATE}`; hint: \
              `{API_VERSION}`"

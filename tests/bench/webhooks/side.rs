@@ -27,6 +27,9 @@ pub(crate) const CONNECTION_PATH: &str = "/webhooks/bench/shopify";
 /// How long nothing may happen before a side counts as stuck.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Units of the processor's time that the system counts in a second. 100: Linux tells all programs so.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// How often memory is looked at under load.
 const SAMPLED_EVERY: Duration = Duration::from_millis(100);
 
@@ -49,6 +52,15 @@ impl Kind {
             Self::Tradewind => "tradewind serve",
             Self::Express => "express, @shopify/shopify-api",
             Self::Raw => "node:http, node:crypto",
+        }
+    }
+
+    /// The name in comparisons.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::Tradewind => "tradewind",
+            Self::Express => "express",
+            Self::Raw => "node:http",
         }
     }
 }
@@ -115,6 +127,8 @@ pub(crate) struct Sent {
     pub(crate) waited: Vec<Duration>,
     /// The most that was resident, in bytes; none where the system does not say.
     pub(crate) resident: Option<u64>,
+    /// The processor's time that the side took, without its database's server; none where the system does not say.
+    pub(crate) busy: Option<Duration>,
 }
 
 impl Side {
@@ -136,7 +150,7 @@ impl Side {
     pub(crate) async fn take(&mut self, count: u32, pace: Pace) -> anyhow::Result<Sent> {
         let numbers = self.sent..self.sent + count;
         self.sent = numbers.end;
-        let started = Instant::now();
+        let (started, worked) = (Instant::now(), self.worked());
         let work = async {
             let waited = load::send(&self.feed, self.process.address, numbers.clone(), pace).await?;
             let acknowledged = started.elapsed();
@@ -152,7 +166,8 @@ impl Side {
         };
         let done = tokio::select! { done = work => done, () = watched => unreachable!("it never ends") };
         let (waited, acknowledged, completed) = done.with_context(|| format!("`{}`", self.kind.name()))?;
-        Ok(Sent { count, acknowledged, completed, waited, resident })
+        let busy = self.worked().zip(worked).map(|(after, before)| after.saturating_sub(before));
+        Ok(Sent { count, acknowledged, completed, waited, resident, busy })
     }
 
     async fn until_done(&self, numbers: &Range<u32>) -> anyhow::Result<()> {
@@ -169,6 +184,11 @@ impl Side {
         }
     }
 
+    /// The processor's time that all its processes took so far.
+    fn worked(&self) -> Option<Duration> {
+        self.process.pids.iter().map(|pid| worked(*pid)).sum()
+    }
+
     /// What is resident of all its processes, in bytes.
     pub(crate) fn resident(&self) -> Option<u64> {
         self.process.pids.iter().map(|pid| resident(*pid)).sum()
@@ -181,6 +201,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn worked(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    // Behind the program's name, which may hold spaces; its own time and the system's are the 14th and 15th value.
+    let (_, behind) = stat.rsplit_once(')')?;
+    let ticks: Option<Vec<u64>> = behind.split_whitespace().skip(11).take(2).map(|value| value.parse().ok()).collect();
+    Some(Duration::from_millis(ticks?.iter().sum::<u64>() * 1_000 / TICKS_PER_SECOND))
 }
 
 fn resident(pid: u32) -> Option<u64> {

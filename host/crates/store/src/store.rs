@@ -146,9 +146,7 @@ impl Store {
             pruned += self.committer.execute(&PRUNE_DELIVERIES, values).await.map_err(failed)?.len();
             from = to;
         }
-        for (statement, before_ms) in
-            [(&PRUNE_INVOCATIONS, invocations_before_ms), (&PRUNE_NOTES, notes_before_ms)]
-        {
+        for (statement, before_ms) in [(&PRUNE_INVOCATIONS, invocations_before_ms), (&PRUNE_NOTES, notes_before_ms)] {
             loop {
                 let values = vec![PRUNE_ROWS.into(), before_ms.into()];
                 let rows = self.committer.execute(statement, values).await.map_err(failed)?;
