@@ -97,7 +97,7 @@ impl Folder {
     }
 
     /// What is said, with the paths relative to the folder.
-    fn shown(&self, said: impl ToString) -> String {
+    fn shown(&self, said: &impl ToString) -> String {
         said.to_string().replace(&format!("{}/", self.path().display()), "")
     }
 
@@ -133,14 +133,14 @@ fn what_is_right_becomes_typed() {
     let folder = Folder::new(SERVER, APP);
     let (server, warnings) = folder.load().unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(warnings, []);
-    assert_eq!(folder.shown(server.store.expose_secret()), "sqlite:data/tradewind.db");
+    assert_eq!(folder.shown(&server.store.expose_secret()), "sqlite:data/tradewind.db");
     assert_eq!((server.listen.public.port(), server.listen.admin.port()), (8080, 9090));
     assert_eq!((server.limits.drain_seconds, server.limits.deliveries_days), (5, 14));
     assert_eq!((server.log.format, server.log.level.to_string()), (LogFormat::Text, "WARN".to_owned()));
-    assert_eq!((server.traces, folder.shown(server.cache.artifacts.display())), (None, "data/artifacts".to_owned()));
+    assert_eq!((server.traces, folder.shown(&server.cache.artifacts.display())), (None, "data/artifacts".to_owned()));
 
     let [app] = &*server.apps else { panic!("{:?}", server.apps) };
-    assert_eq!((&*app.name, &*folder.shown(app.folder.display())), ("tagger", "tagger"));
+    assert_eq!((&*app.name, &*folder.shown(&app.folder.display())), ("tagger", "tagger"));
     let main = &app.connections["main"];
     assert_eq!((main.platform, &*main.client_id, &*main.api_version), (Platform::Shopify, "0123", config::API_VERSION));
     assert_eq!((main.client_secret.expose_secret(), main.models.len()), ("hush-environment", 5));
