@@ -1,5 +1,6 @@
 //! `tradewind serve`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ async fn serve(server: config::Server, surroundings: &Surroundings) -> Result<Ex
     let mut told = format!("webhooks come in at http://{}, operators look at http://{}\n", host.public(), host.admin());
     for (app, connections) in &apps {
         for connection in connections.keys() {
-            told += &format!("  POST {}\n", webhook_path(app, connection));
+            // Writing into a `String` cannot fail.
+            let _ = writeln!(told, "  POST {}", webhook_path(app, connection));
         }
     }
     print(printable_lines(&told))?;

@@ -107,19 +107,12 @@ impl Watch for Feed {
     fn called(&self, called: &Called<'_>) {
         let Called { what, status, error, cost, available, maximum, retries, took_us, .. } = called;
         let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        let mut line = format!("{what}: {status}, {}", millis(Duration::from_micros(*took_us)));
-        if let Some(cost) = cost {
-            line += &format!(", cost {cost}");
-        }
-        if let (Some(available), Some(maximum)) = (available, maximum) {
-            line += &format!(", budget {} of {maximum}", available.floor());
-        }
-        if *retries > 0 {
-            line += &format!(", {retries} retries");
-        }
-        if let Some(error) = error {
-            line += &format!(", {error}");
-        }
+        let cost = cost.map_or_else(String::new, |cost| format!(", cost {cost}"));
+        let budget = available.zip(*maximum).map(|(left, all)| format!(", budget {} of {all}", left.floor()));
+        let retries = if *retries > 0 { format!(", {retries} retries") } else { String::new() };
+        let error = error.map_or_else(String::new, |error| format!(", {error}"));
+        let took = millis(Duration::from_micros(*took_us));
+        let line = format!("{what}: {status}, {took}{cost}{}{retries}{error}", budget.unwrap_or_default());
         self.line("call", &line);
     }
 

@@ -100,7 +100,7 @@ impl Notes {
         }
         // What moves with every change is ours when all the rest is; only a note that says no more, or one that has just
         // explained something, can say so.
-        let moves = |field: &String| {
+        let says_of = |field: &String| {
             let says = |(at, note): &(usize, &Note)| {
                 let is_silent = note.fields.values().all(|expected| *expected == Expected::Moves);
                 note.fields.get(field) == Some(&Expected::Moves)
@@ -110,7 +110,8 @@ impl Notes {
         };
         let rest: Vec<_> =
             changed.iter().map(|(field, _)| field).filter(|field| !echoes.contains_key(*field)).collect();
-        let moved: Option<Vec<_>> = rest.iter().map(|field| Some(((*field).clone(), moves(field)?.clone()))).collect();
+        let moved: Option<Vec<_>> =
+            rest.iter().map(|field| Some(((*field).clone(), says_of(field)?.clone()))).collect();
         echoes.extend(moved.unwrap_or_default());
         echoes
     }
@@ -210,11 +211,11 @@ impl Context {
         };
         let notes: Vec<_> = expected.into_iter().map(|(key, fields)| (notes_key(&key), note(fields))).collect();
         let fence = self.cause.fence.as_ref().filter(|_| *shop == self.shop());
-        let noted = Noted { shop: shop.clone(), keys: notes.iter().map(|(key, _)| key.clone()).collect(), at_ms };
+        let expectation = Noted { shop: shop.clone(), keys: notes.iter().map(|(key, _)| key.clone()).collect(), at_ms };
         if !notes.is_empty() {
-            self.host.note(shop, fence, &noted.keys, |at, known| known.add(notes[at].1.clone())).await?;
+            self.host.note(shop, fence, &expectation.keys, |at, known| known.add(notes[at].1.clone())).await?;
         }
-        Ok(noted)
+        Ok(expectation)
     }
 
     /// Takes notes back, of a call that is known to have changed nothing.

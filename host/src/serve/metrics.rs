@@ -22,10 +22,8 @@ impl Metrics {
         let handle = FIRST.get_or_init(|| {
             let builder = PrometheusBuilder::new();
             let builder = builder.set_buckets_for_metric(Matcher::Suffix("seconds".to_owned()), &SECONDS);
-            let recorder = builder.map(PrometheusBuilder::build_recorder).unwrap_or_else(|_| {
-                // Only an empty list of bounds is refused.
-                PrometheusBuilder::new().build_recorder()
-            });
+            // Only an empty list of bounds is refused.
+            let recorder = builder.unwrap_or_default().build_recorder();
             let handle = recorder.handle();
             // Somebody else in the process listens already: then our counters are theirs.
             let _ = metrics::set_global_recorder(recorder);

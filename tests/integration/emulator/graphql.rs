@@ -170,7 +170,8 @@ async fn subscriptions_are_made_listed_and_ended() {
 
 /// So many points, all of them used.
 fn points(count: usize) -> String {
-    let fields: String = (0..count).map(|number| format!("s{number}: shop {{ id }} ")).collect();
+    let fields: Vec<_> = (0..count).map(|number| format!("s{number}: shop {{ id }}")).collect();
+    let fields = fields.join(" ");
     format!("{{ {fields} }}")
 }
 

@@ -74,7 +74,7 @@ fn collect<'a>(
         match &selection.node {
             Selection::Field(field) => fields.push(&field.node),
             Selection::InlineFragment(inline) => {
-                collect(document, &inline.node.selection_set.node, fields, depth + 1, left)
+                collect(document, &inline.node.selection_set.node, fields, depth + 1, left);
             }
             Selection::FragmentSpread(spread) => {
                 if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
@@ -110,7 +110,7 @@ pub fn rest_effects(method: &str, path: &str, body: Option<&Json>) -> Vec<Effect
         // The body is about the last record of the path.
         if parts.last() == Some(&pair[1]) {
             for (member, value) in sent {
-                effects.member(model, pair[1], &member, value);
+                effects.member(model, pair[1], &member, &value);
             }
         }
     }
@@ -181,14 +181,14 @@ impl Effects {
                 (_, value) => value.clone(),
             };
             if let Ok(value) = Json::of(&value) {
-                self.member(model, &id, &member, value);
+                self.member(model, &id, &member, &value);
             }
         }
     }
 
-    fn member(&mut self, model: &str, id: &str, member: &str, value: Json) {
+    fn member(&mut self, model: &str, id: &str, member: &str, value: &Json) {
         let Some((field, _)) = Table::of(model).and_then(|table| table.field(member)) else { return };
-        let value = super::mapper::as_field(model, member, &value);
+        let value = super::mapper::as_field(model, member, value);
         self.expect(model, id, field, Expected::Is(value));
     }
 
