@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::project::Project;
+use crate::project::{Profile, Project};
 use crate::setup::{self, Extent};
 use crate::steps::{Outcome, step};
 use crate::{command, folders, npm};
@@ -37,11 +37,11 @@ pub(crate) fn run(project: &Project, name: &str, args: &[String]) -> Result<()> 
     }
     if source.contains(PROGRAM) {
         step("build", "the program as it is shipped", |_| {
-            command::show(&mut project.cargo(["build", "--release", "-p", "tradewind-host", "--bin", "tradewind"]))?;
+            command::show(&mut project.build_program("tradewind", Profile::Release))?;
             Ok(Outcome::Done)
         })?;
     }
-    let mut bench = project.cargo(["bench", "-p", "tradewind-tests", "--bench", name]);
+    let mut bench = project.cargo(["bench", "--workspace", "--bench", name]);
     if !args.is_empty() {
         bench.arg("--").args(args);
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow};
 
-use crate::project::Project;
+use crate::project::{Profile, Project};
 use crate::setup::{self, Extent};
 use crate::steps::{Outcome, step};
 use crate::{command, npm};
@@ -26,7 +26,7 @@ pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()
         check("documentation", documentation)?;
     }
     // The tests start the program itself, which `cargo test` does not build.
-    check("program", project.cargo(["build", "-p", "tradewind-host"]))?;
+    check("program", project.build_program("tradewind", Profile::Debug))?;
     let mut tests = project.cargo(["test", "--workspace"]);
     if !args.is_empty() {
         tests.arg("--").args(args);
@@ -37,8 +37,9 @@ pub(crate) fn test(project: &Project, quick: bool, args: &[String]) -> Result<()
 /// Sets up and runs the long fault tests.
 pub(crate) fn faults(project: &Project, seconds: u64) -> Result<()> {
     setup::run(project, Extent::ALL)?;
-    let mut faults = project.cargo(["run", "--release", "-p", "tradewind-tests", "--bin", "faults", "--"]);
-    faults.arg("--seconds").arg(seconds.to_string());
+    command::show(&mut project.build_program("faults", Profile::Release))?;
+    let mut faults = Command::new(project.program("faults", Profile::Release));
+    faults.current_dir(&project.root).arg("--seconds").arg(seconds.to_string());
     check("faults", faults)
 }
 

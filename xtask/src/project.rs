@@ -30,18 +30,29 @@ pub(crate) struct RustPlugin {
     pub(crate) artifact: String,
 }
 
+/// How a program is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Soon.
+    Debug,
+    /// As it is shipped.
+    Release,
+}
+
 struct Environment {
     cargo: PathBuf,
+    /// This package. As cargo says now: checkouts that share a target folder share this program too.
+    package: PathBuf,
     cache_folder: Option<PathBuf>,
     rust_source: Option<PathBuf>,
     path: OsString,
 }
 
 impl Project {
-    /// Asks cargo about the workspace that this program was built in.
+    /// Asks cargo about the workspace that it runs this program for.
     pub(crate) fn load() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("`xtask` lies in a workspace")?.to_owned();
         let environment = read_environment();
+        let root = environment.package.parent().context("`xtask` lies in a workspace")?.to_owned();
         let text = command::read(Command::new(&environment.cargo).current_dir(&root).args([
             "metadata",
             "--no-deps",
@@ -53,11 +64,33 @@ impl Project {
         Ok(Self { root, target, rust_plugins, environment })
     }
 
-    /// A cargo command in the workspace: the very cargo that runs this program.
+    /// A cargo command in the workspace: the very cargo that runs this program. Not told of the package that it runs: build
+    /// scripts look at that, and would run again whenever the same command is typed by hand.
     pub(crate) fn cargo<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.environment.cargo);
         command.current_dir(&self.root).args(args);
+        for (name, _) in std::env::vars_os() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
         command
+    }
+
+    /// Builds one of the workspace's programs. All members are selected, as for the tests, so that both share what they
+    /// compile: dependencies with other features would be compiled again.
+    pub(crate) fn build_program(&self, name: &str, profile: Profile) -> Command {
+        let mut build = self.cargo(["build", "--workspace", "--bin", name]);
+        if profile == Profile::Release {
+            build.arg("--release");
+        }
+        build
+    }
+
+    /// Where such a program lies.
+    pub(crate) fn program(&self, name: &str, profile: Profile) -> PathBuf {
+        let folder = if profile == Profile::Release { "release" } else { "debug" };
+        self.target.join(folder).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// Where the built plugins are.
@@ -93,6 +126,7 @@ fn read_environment() -> Environment {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     Environment {
         cargo: folder("CARGO").unwrap_or_else(|| PathBuf::from("cargo")),
+        package: folder("CARGO_MANIFEST_DIR").unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR"))),
         cache_folder: folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache"))),
         rust_source: folder("TRADEWIND_RUST_SRC").map(|path| std::path::absolute(&path).unwrap_or(path)),
         path: std::env::var_os("PATH").unwrap_or_default(),

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tradewind_model::Json;
 use tradewind_platform::shopify::{self, Headers, Webhook};
-use tradewind_store::{CommitError, Ingested, NewDelivery, Store, Unit, compress};
+use tradewind_store::{CommitError, Delivery, Ingested, NewDelivery, Store, Unit, compress};
 
 use super::answer::Answer;
 use super::body;
@@ -101,6 +101,7 @@ impl Ingress {
         let subject = subject.map_err(|error| Answer::Malformed(format!("the body is not JSON: {error}")))?;
         let lane = subject.map(|key| lane_of(&key.model, &key.id));
         let now_ms = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
+        let headers = kept(webhook);
         let delivery = NewDelivery {
             platform: Arc::clone(&door.platform),
             webhook_id: webhook.webhook_id.clone(),
@@ -108,7 +109,7 @@ impl Ingress {
             event_id: webhook.event_id.clone(),
             body_sha256: tradewind_platform::digest(body),
             triggered_ms: webhook.triggered_ms,
-            headers: kept(webhook),
+            headers: headers.clone(),
             body: compress(body),
             body_bytes: body.len() as u64,
             lane: lane.clone(),
@@ -124,6 +125,22 @@ impl Ingress {
         let Some(ingested) = committed.deliveries.first() else {
             return Err(Answer::Unavailable("the store does not say what became of it".to_owned()));
         };
+        if let Ingested::New { seq, .. } = *ingested {
+            self.store.remember(Delivery {
+                seq,
+                shop: shop.clone(),
+                platform: door.platform.to_string(),
+                webhook_id: webhook.webhook_id.clone(),
+                topic: webhook.topic.clone(),
+                event_id: webhook.event_id.clone(),
+                lane: lane.clone(),
+                received_ms: now_ms,
+                triggered_ms: webhook.triggered_ms,
+                headers,
+                body: body.to_vec(),
+                body_bytes: body.len() as u64,
+            });
+        }
         if let Some(job) = job_of(ingested, lane, 0) {
             self.scheduler.offer(shop, vec![job]);
         }

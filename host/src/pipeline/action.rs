@@ -290,6 +290,7 @@ impl Context {
         let cause = Cause {
             trigger: Json::of(&trigger).unwrap_or_else(|_| Json::object([])),
             payload: None,
+            payload_is_kept: false,
             checkpoint: None,
             alone: false,
             ..(*self.cause).clone()

@@ -91,8 +91,10 @@ impl Host {
 pub(crate) struct Cause {
     /// As the contract's `invocation.trigger`.
     pub(crate) trigger: Json,
-    /// The webhook's body.
+    /// The webhook's body, where it was read anyway.
     pub(crate) payload: Option<Json>,
+    /// Whether the delivery's body is the payload, to be read when somebody asks for it.
+    pub(crate) payload_is_kept: bool,
     pub(crate) delivery_seq: Option<i64>,
     pub(crate) job_seq: Option<i64>,
     pub(crate) job_id: Option<String>,

@@ -4,7 +4,7 @@
 //! The job carries the record as it was committed, because by the time it runs the record may have changed again.
 
 use serde::{Deserialize, Serialize};
-use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, RecordKey};
+use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, RecordKey, code};
 use tradewind_runtime::{Invocation, Phase};
 use tradewind_store::{JobKind, NewJob};
 
@@ -163,7 +163,7 @@ impl Context {
             params: params.clone(),
             record: record.map(Snapshot::of),
             run_result: None,
-            payload: self.cause.payload.is_some(),
+            payload: self.cause.payload.is_some() || self.cause.payload_is_kept,
             key: None,
             attempts: 0,
         }
@@ -187,7 +187,7 @@ impl Context {
     /// Calls `success` for a change that is committed.
     pub(super) async fn continue_success(&self, continuation: &Continuation) -> Result<(), Trouble> {
         let route = self.route_of(continuation)?;
-        let context = self.as_before(continuation).await?;
+        let context = self.as_before(continuation);
         let invocation = Invocation {
             record: continuation.record.as_ref().map(Snapshot::restore).transpose()?,
             verb: continuation.verb.clone(),
@@ -207,7 +207,7 @@ impl Context {
             let message = "it is about no record".to_owned();
             return Err(Trouble::Hopeless { reason: reason::DAMAGED, message });
         };
-        let context = self.as_before(continuation).await?;
+        let context = self.as_before(continuation);
         let record = snapshot.restore()?;
         let key = RecordKey::new(record.model(), record.id());
         let stored = context.find(&key).await?;
@@ -227,17 +227,28 @@ impl Context {
     }
 
     /// The context in which the change happened.
-    async fn as_before(&self, continuation: &Continuation) -> Result<Self, Trouble> {
+    fn as_before(&self, continuation: &Continuation) -> Self {
         let mut cause = (*self.cause).clone();
         cause.trigger = continuation.trigger.clone();
         cause.attempt += continuation.attempts;
         if let Some(key) = &continuation.key {
             cause.key.clone_from(key);
         }
-        if let Some(delivery) = cause.delivery_seq.filter(|_| continuation.payload) {
-            cause.payload = Some(body_of(&self.delivery(delivery).await?)?);
-        }
-        Ok(Self { cause: std::sync::Arc::new(cause), ..self.clone() })
+        cause.payload_is_kept = continuation.payload;
+        Self { cause: std::sync::Arc::new(cause), ..self.clone() }
+    }
+
+    /// The body of the delivery that led here, for a call that asks for it.
+    pub(super) async fn kept_payload(&self) -> Result<Option<Json>, ActionError> {
+        let Some(delivery) = self.cause.delivery_seq.filter(|_| self.cause.payload_is_kept) else { return Ok(None) };
+        let body = self.delivery(delivery).await.and_then(|delivery| body_of(&delivery));
+        body.map(Some).map_err(|trouble| {
+            let why = match trouble {
+                Trouble::Lost(message) | Trouble::Hopeless { message, .. } | Trouble::NotInstalled(message) => message,
+                Trouble::Stopped(stopped) => format!("{stopped:?}"),
+            };
+            ActionError::retryable(code::INTERNAL, why)
+        })
     }
 
     fn route_of(&self, continuation: &Continuation) -> Result<Route, Trouble> {

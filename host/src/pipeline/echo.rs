@@ -9,13 +9,13 @@
 //! Notes are records of the hidden model `~echo`, so they survive a crash, and are used up in the commit of the delivery that
 //! they explain. They are read together with the record.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use tradewind_model::schema::FieldType;
 use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code};
 use tradewind_platform::effect::{Effect, Expected, explained_together};
-use tradewind_store::{CommitError, Fence, Unit, Write};
+use tradewind_store::{CommitError, Fence, Stored, Unit, Write};
 
 use super::CONFLICT_RERUNS_MAX;
 use super::context::{Context, Host, Stopped};
@@ -186,9 +186,13 @@ impl Context {
         let mirrored: Vec<_> = mirrored.collect();
         let keys: Vec<_> =
             mirrored.iter().map(|effect| RecordKey::new(effect.model.as_str(), effect.id.as_str())).collect();
-        let stored = self.host.store.records(shop, &keys).await.map_err(|error| internal(&error))?;
+        // The records with what is noted beside them, in one turn of the store.
+        let both: Vec<_> = keys.iter().cloned().chain(keys.iter().map(notes_key)).collect();
+        let stored = self.host.store.records(shop, &both).await.map_err(|error| internal(&*error))?;
+        let mut stored: HashMap<_, _> = both.into_iter().zip(stored).collect();
         let mut expected: BTreeMap<RecordKey, BTreeMap<String, Expected>> = BTreeMap::new();
-        for ((key, effect), stored) in keys.into_iter().zip(mirrored).zip(stored) {
+        for (key, effect) in keys.into_iter().zip(mirrored) {
+            let stored = stored.remove(&key).flatten();
             let doc = stored.as_ref().map(|stored| &stored.doc);
             if effect.is_done(doc) || (when == When::Created && doc.is_some()) {
                 continue;
@@ -213,7 +217,7 @@ impl Context {
         let fence = self.cause.fence.as_ref().filter(|_| *shop == self.shop());
         let expectation = Noted { shop: shop.clone(), keys: notes.iter().map(|(key, _)| key.clone()).collect(), at_ms };
         if !notes.is_empty() {
-            self.host.note(shop, fence, &expectation.keys, |at, known| known.add(notes[at].1.clone())).await?;
+            self.host.note(shop, fence, &expectation.keys, stored, |at, known| known.add(notes[at].1.clone())).await?;
         }
         Ok(expectation)
     }
@@ -225,13 +229,15 @@ impl Context {
         }
         let is_it = |note: &Note| note.plugin == plugin && note.at_ms == noted.at_ms;
         let fence = self.cause.fence.as_ref().filter(|_| noted.shop == self.shop());
-        self.host.note(&noted.shop, fence, &noted.keys, |_, known| known.notes.retain(|note| !is_it(note))).await
+        let change = |_, known: &mut Notes| known.notes.retain(|note| !is_it(note));
+        self.host.note(&noted.shop, fence, &noted.keys, HashMap::new(), change).await
     }
 
     /// Takes all notes beside a record back at once: a chain of answers has ended with it, and what comes next is news.
     pub(super) async fn end_chain(&self, key: &RecordKey) -> Result<(), ActionError> {
         let fence = self.cause.fence.as_ref();
-        self.host.note(&self.shop(), fence, &[notes_key(key)], |_, known| known.notes.clear()).await
+        let forget = |_, known: &mut Notes| known.notes.clear();
+        self.host.note(&self.shop(), fence, &[notes_key(key)], HashMap::new(), forget).await
     }
 
     /// The records that one belongs to, as those that have it say.
@@ -283,18 +289,22 @@ impl Notes {
 }
 
 impl Host {
-    /// Changes notes, in a commit of their own.
+    /// Changes notes, in a commit of their own. `known` may have what was read of them just before.
     async fn note(
         &self,
         shop: &Shop,
         fence: Option<&Fence>,
         keys: &[RecordKey],
+        mut known: HashMap<RecordKey, Option<Stored>>,
         change: impl Fn(usize, &mut Notes),
     ) -> Result<(), ActionError> {
         for _ in 0..=CONFLICT_RERUNS_MAX {
-            let stored = self.store.records(shop, keys).await.map_err(|error| internal(&error))?;
+            let unknown: Vec<_> = keys.iter().filter(|key| !known.contains_key(key)).cloned().collect();
+            let stored = self.store.records(shop, &unknown).await.map_err(|error| internal(&*error))?;
+            known.extend(unknown.into_iter().zip(stored));
             let mut unit = Unit { fence: fence.cloned(), ..Unit::new(shop.clone(), self.now_ms()) };
-            for (at, (key, stored)) in keys.iter().zip(stored).enumerate() {
+            for (at, key) in keys.iter().enumerate() {
+                let stored = known.remove(key).flatten();
                 let mut notes: Notes = stored.as_ref().and_then(|stored| stored.doc.to().ok()).unwrap_or_default();
                 change(at, &mut notes);
                 let doc = (!notes.notes.is_empty()).then(|| Json::of(&notes)).transpose();

@@ -524,6 +524,7 @@ impl Cause {
         Self {
             trigger: Json::of(&trigger).unwrap_or_else(|_| Json::object([])),
             payload: None,
+            payload_is_kept: false,
             delivery_seq: job.delivery_seq,
             job_seq: Some(job.seq),
             job_id: job.id.clone(),

@@ -216,6 +216,10 @@ impl Session for UnitSession {
         self.context.host.log.log(&source, entry);
     }
 
+    async fn payload(&mut self) -> Answer<Option<Json>> {
+        self.context.kept_payload().await
+    }
+
     fn config(&mut self, name: &str) -> Option<Json> {
         self.installed.config.get(name).cloned()
     }

@@ -80,7 +80,7 @@ impl Clients for Connections {
 
     fn effects(&self, _: Platform, call: &PlatformCall) -> Vec<Effect> {
         match call {
-            PlatformCall::Graphql { query, variables, .. } => shopify::graphql_effects(query, variables),
+            PlatformCall::Graphql { query, variables, .. } => self.api.effects(query, variables),
             PlatformCall::Rest { method, path, body, .. } => shopify::rest_effects(method, path, body.as_ref()),
         }
     }

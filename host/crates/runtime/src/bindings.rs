@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
         "tradewind:plugin/http": async | trappable,
         "tradewind:plugin/actions.[method]active-record.save": async | trappable,
         "tradewind:plugin/actions.[method]invocation.checkpoint": async | trappable,
+        "tradewind:plugin/actions.[method]invocation.payload": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -10,8 +10,8 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::failure::{Failure, Frames, panic_message};
 use crate::gate::Permit;
-use crate::host::State;
 use crate::host::handles::{Registrar, TheInvocation};
+use crate::host::{HostFault, State};
 use crate::limits::{Limit, LimitExceeded, Limits, TICK};
 use crate::meter::{Meter, Usage};
 use crate::runtime::Plugin;
@@ -247,6 +247,9 @@ fn failure(error: &wasmtime::Error, state: &State) -> Failure {
     let limit = |exceeded| Failure::Limit { exceeded, backtrace: backtrace.clone(), stderr: stderr.clone() };
     if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
         return limit(*exceeded);
+    }
+    if let Some(HostFault(message)) = error.downcast_ref() {
+        return Failure::Host(message.clone());
     }
     // WASI keeps its handles in the same table as we do, and does not know of our limits.
     if let Some(ResourceTableError::Full) = error.downcast_ref() {

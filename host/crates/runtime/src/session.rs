@@ -36,6 +36,12 @@ pub trait Session: Send {
         Err(ActionError::not_available("config.secret"))
     }
 
+    /// The webhook's body, when the invocation did not bring it. Asked for once; an error ends the invocation as the
+    /// host's own fault.
+    async fn payload(&mut self) -> Answer<Option<Json>> {
+        Ok(None)
+    }
+
     /// Reads one record.
     async fn find(&mut self, _model: &str, _which: Which, _options: Json) -> Answer<Option<Json>> {
         Err(ActionError::not_available("data.find"))

@@ -13,7 +13,7 @@ use sqlx::{
 };
 
 use crate::error::StoreError;
-use crate::link::{Engine, Link, Row, Statement, Table, Value};
+use crate::link::{Engine, Link, Row, Statement, Value};
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -66,6 +66,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// for the network.
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
+
+/// Pages that a reader of SQLite keeps. 1 MiB: every commit of the writer makes it forget them all.
+const SQLITE_READER_CACHE: &str = "-1024";
 
 /// Statements that a connection keeps prepared. Each of the store's own, in every size, and room for queries.
 const STATEMENTS_MAX: usize = 400;
@@ -123,6 +126,7 @@ impl Database {
                 let options = sqlite_options(path);
                 let readers = SqlitePoolOptions::new().max_connections(SQLITE_READERS).acquire_timeout(CONNECT_MAX);
                 let read_only = options.clone().create_if_missing(false).pragma("query_only", "ON");
+                let read_only = read_only.pragma("cache_size", SQLITE_READER_CACHE);
                 Self::Sqlite { readers: readers.connect_lazy_with(read_only), options }
             }
             Location::Postgres(options) => {
@@ -182,10 +186,6 @@ impl Database {
         self.reader().await?.link().fetch(statement, values).await
     }
 
-    pub(crate) async fn fetch_rows(&self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
-        self.reader().await?.link().fetch_rows(statement, table).await
-    }
-
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite { readers, .. } => readers.close().await,
@@ -238,7 +238,7 @@ pub struct MigrationState {
 
 /// WAL: readers and the writer do not wait for each other. FULL: a commit is on disk when it returns, which is what a 200
 /// promises. The log is written back every 4,000 pages, 16 MiB: an index page that many commits touch is written back once.
-/// What a checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever. A connection
+/// What a checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever. The writer
 /// keeps 16 MiB of pages: the upper levels of all indexes of some millions of rows.
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()

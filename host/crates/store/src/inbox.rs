@@ -89,15 +89,21 @@ pub(crate) static PRUNE_DELIVERIES: Statement = Statement::both(
      AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.delivery_seq = deliveries.seq) RETURNING seq",
 );
 
-/// Reads deliveries; those that are not there are not in the answer.
-pub(crate) async fn read(database: &Database, seqs: &[i64]) -> Result<HashMap<i64, Delivery>, StoreError> {
-    let failed = |source| StoreError::database("reading deliveries", source);
+/// The rows of [`READ_DELIVERIES`].
+pub(crate) fn table_of(seqs: &[i64]) -> Table<'static> {
     let mut table = Table::default();
     for seq in seqs {
         table.push([(*seq).into()]);
     }
-    let mut found = HashMap::new();
-    for row in database.fetch_rows(&READ_DELIVERIES, &table).await.map_err(failed)? {
+    table
+}
+
+/// What [`READ_DELIVERIES`] answers; deliveries that are not there are not in it.
+pub(crate) fn found(rows: sqlx::Result<Vec<Row>>) -> Result<HashMap<i64, Delivery>, StoreError> {
+    let failed = |source| StoreError::database("reading deliveries", source);
+    let rows = rows.map_err(failed)?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
         let mut delivery = of_row(&row)?;
         delivery.body = decompress(row.bytes(12).map_err(failed)?, delivery.seq)?;
         found.insert(delivery.seq, delivery);

@@ -23,6 +23,7 @@ mod leases;
 mod link;
 mod panics;
 mod reader;
+mod recent;
 mod records;
 mod respell;
 mod search;
@@ -41,6 +42,7 @@ pub use invocations::LoggedInvocation;
 pub use jobs::{ChangedJob, Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
+pub use recent::RECENT_BYTES_MAX;
 pub use records::Stored;
 pub use store::{Announcements, Store};
 pub use unit::{

@@ -2,7 +2,7 @@
 //!
 //! A [`Statement`] has one text for both databases wherever they agree. `{rows}` in it stands for a table of values that a
 //! [`Table`] fills: arrays that are unnested on PostgreSQL, a `VALUES` list on SQLite. Use it as
-//! `WITH r (a, b) AS ({rows}) …`. To add a statement, declare a `static` in the module that uses it and list it in
+//! `WITH r (a, b) AS ({rows}) …`. A row of nulls may be among them and must do nothing. To add a statement, declare a `static` in the module that uses it and list it in
 //! [`crate::STATEMENTS`], so that the test which prepares each on both databases finds it.
 
 use std::sync::OnceLock;
@@ -35,8 +35,9 @@ pub struct Statement {
     silent: [OnceLock<String>; CHUNKS.len() + 1],
 }
 
-/// How many rows a statement takes at once on SQLite: any number is a sum of these, and each is prepared once.
-const CHUNKS: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
+/// How many rows a statement takes at once on SQLite, each prepared once. Fewer rows are filled up with nulls: a statement
+/// more costs two changes of threads, a row of nulls next to nothing.
+const CHUNKS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 impl Statement {
     /// One text for both.
@@ -266,7 +267,7 @@ impl Link<'_> {
             Self::Sqlite(link) => {
                 let mut answer = Vec::new();
                 for (chunk, values) in chunks(&table.values, width) {
-                    let query = values.iter().fold(sqlx::query(statement.for_sqlite(chunk)), bind_sqlite);
+                    let query = bind_rows(statement.for_sqlite(chunk), chunk, values, width);
                     answer.extend(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite));
                 }
                 Ok(answer)
@@ -292,7 +293,7 @@ impl Link<'_> {
             Self::Sqlite(link) => {
                 for (chunk, values) in chunks(&table.values, width) {
                     let text = statement.without_answer(chunk, statement.for_sqlite(chunk));
-                    let query = values.iter().fold(sqlx::query(text), bind_sqlite);
+                    let query = bind_rows(text, chunk, values, width);
                     count += query.execute(&mut **link).await?.rows_affected();
                 }
             }
@@ -352,16 +353,24 @@ impl Link<'_> {
     }
 }
 
-/// Cuts rows into pieces of the sizes of [`CHUNKS`]; answers each with the size's place.
+/// Cuts rows into pieces of at most the largest of [`CHUNKS`]; answers each with the place of the size that it takes.
 fn chunks<'v, 'a>(values: &'v [Value<'a>], width: usize) -> impl Iterator<Item = (usize, &'v [Value<'a>])> {
-    let mut rest = values;
-    std::iter::from_fn(move || {
-        let rows = rest.len() / width;
-        let chunk = CHUNKS.iter().position(|size| *size <= rows)?;
-        let (piece, behind) = rest.split_at(CHUNKS[chunk] * width);
-        rest = behind;
-        Some((chunk, piece))
+    let largest = CHUNKS.len() - 1;
+    values.chunks(CHUNKS[largest] * width).map(move |piece| {
+        let chunk = CHUNKS.partition_point(|size| size * width < piece.len());
+        (chunk, piece)
     })
+}
+
+/// Binds a piece, filled up with nulls.
+fn bind_rows<'q>(
+    text: &'static str,
+    chunk: usize,
+    values: &[Value<'_>],
+    width: usize,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let query = values.iter().fold(sqlx::query(text), bind_sqlite);
+    (values.len()..CHUNKS[chunk] * width).fold(query, |query, _| query.bind(None::<i64>))
 }
 
 fn bind_sqlite<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value<'_>) -> Query<'q, Sqlite, SqliteArguments> {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tradewind_model::{RecordKey, Shop};
 
-use crate::database::Database;
+use crate::database::{Database, Reader};
 use crate::error::StoreError;
-use crate::inbox::{self, Delivery};
+use crate::inbox::{self, Delivery, READ_DELIVERIES};
+use crate::link::{Row, Statement, Table};
 use crate::panics::caught;
-use crate::records::{self, Stored};
+use crate::records::{self, READ_RECORDS, Stored};
 
 /// Questions in one round. 64: what a statement's largest size on SQLite answers at once.
 const ROUND_MAX: usize = 64;
@@ -43,27 +44,38 @@ impl Rounds {
         Self { questions }
     }
 
-    pub(crate) async fn record(&self, shop: Shop, key: RecordKey) -> Result<Option<Stored>, Arc<StoreError>> {
+    /// Asks for a record at once; the answer can be waited for later.
+    pub(crate) fn record(
+        &self,
+        shop: Shop,
+        key: RecordKey,
+    ) -> impl Future<Output = Result<Option<Stored>, Arc<StoreError>>> + use<> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Question::Record(shop, key, answer), answered).await
+        self.ask(Question::Record(shop, key, answer), answered)
     }
 
-    pub(crate) async fn delivery(&self, seq: i64) -> Result<Option<Delivery>, Arc<StoreError>> {
+    /// Asks for a delivery, in the same way.
+    pub(crate) fn delivery(&self, seq: i64) -> impl Future<Output = Result<Option<Delivery>, Arc<StoreError>>> + use<> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Question::Delivery(seq, answer), answered).await
+        self.ask(Question::Delivery(seq, answer), answered)
     }
 
-    async fn ask<T>(
+    fn ask<T>(
         &self,
         question: Question,
         answered: oneshot::Receiver<Result<Option<T>, Arc<StoreError>>>,
-    ) -> Result<Option<T>, Arc<StoreError>> {
-        self.questions.send(question).map_err(|_| StoreError::Closed)?;
-        answered.await.unwrap_or_else(|_| Err(Arc::new(StoreError::database("reading", sqlx::Error::WorkerCrashed))))
+    ) -> impl Future<Output = Result<Option<T>, Arc<StoreError>>> + use<T> {
+        let asked = self.questions.send(question);
+        async move {
+            asked.map_err(|_| StoreError::Closed)?;
+            let gone = || Arc::new(StoreError::database("reading", sqlx::Error::WorkerCrashed));
+            answered.await.unwrap_or_else(|_| Err(gone()))
+        }
     }
 }
 
 async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver<Question>>>) {
+    let mut reader = Kept { database, reader: None };
     loop {
         let mut round = Vec::new();
         if questions.lock().await.recv_many(&mut round, ROUND_MAX).await == 0 {
@@ -77,35 +89,67 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
             }
         }
         // Whoever asked in a round that panicked is told so by the end of its channel.
-        caught(answer_records(&database, records)).await;
-        caught(answer_deliveries(&database, deliveries)).await;
+        caught(answer_records(&mut reader, records)).await;
+        caught(answer_deliveries(&mut reader, deliveries)).await;
     }
 }
 
-async fn answer_records(database: &Database, asked: Vec<((Shop, RecordKey), Answer<Stored>)>) {
+/// A connection that is kept from round to round: the pool looks whether one is alive whenever it lends it and whenever it
+/// gets it back.
+struct Kept {
+    database: Database,
+    reader: Option<Reader>,
+}
+
+impl Kept {
+    async fn fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+        let was_kept = self.reader.is_some();
+        match self.try_fetch_rows(statement, table).await {
+            // The server may have gone away and come back since the last round.
+            Err(_) if was_kept => self.try_fetch_rows(statement, table).await,
+            answer => answer,
+        }
+    }
+
+    async fn try_fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+        // Out of its place while it is used: whoever panics or goes away in the middle does not leave it to the next.
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.database.reader().await?,
+        };
+        let rows = reader.link().fetch_rows(statement, table).await?;
+        self.reader = Some(reader);
+        Ok(rows)
+    }
+}
+
+async fn answer_records(reader: &mut Kept, asked: Vec<((Shop, RecordKey), Answer<Stored>)>) {
     if asked.is_empty() {
         return;
     }
     let keys: Vec<_> = asked.iter().map(|((shop, key), _)| (shop, key)).collect();
-    let found = records::read(database, &keys).await.map_err(Arc::new);
+    let table = records::table_of(&keys);
+    let found = reader.fetch_rows(&READ_RECORDS, &table).await;
+    let found = records::found(found).map_err(Arc::new);
     if asked.len() > 1 && is_damaged(&found) {
         for one in asked {
-            Box::pin(answer_records(database, vec![one])).await;
+            Box::pin(answer_records(reader, vec![one])).await;
         }
         return;
     }
     reply(asked, &found);
 }
 
-async fn answer_deliveries(database: &Database, asked: Vec<(i64, Answer<Delivery>)>) {
+async fn answer_deliveries(reader: &mut Kept, asked: Vec<(i64, Answer<Delivery>)>) {
     if asked.is_empty() {
         return;
     }
     let seqs: Vec<_> = asked.iter().map(|(seq, _)| *seq).collect();
-    let found = inbox::read(database, &seqs).await.map_err(Arc::new);
+    let found = reader.fetch_rows(&READ_DELIVERIES, &inbox::table_of(&seqs)).await;
+    let found = inbox::found(found).map_err(Arc::new);
     if asked.len() > 1 && is_damaged(&found) {
         for one in asked {
-            Box::pin(answer_deliveries(database, vec![one])).await;
+            Box::pin(answer_deliveries(reader, vec![one])).await;
         }
         return;
     }

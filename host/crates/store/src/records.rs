@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use tradewind_model::{Json, RecordKey, Shop};
 
-use crate::database::Database;
 use crate::error::StoreError;
-use crate::link::{Kind, Statement, Table};
+use crate::link::{Kind, Row, Statement, Table};
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +30,21 @@ pub(crate) static READ_RECORDS: Statement = Statement::rows(
      FROM r, records c WHERE c.app = r.app AND c.shop = r.shop AND c.model = r.model AND c.id = r.id",
 );
 
-/// Reads records by their keys; those that are not there are not in the answer.
-pub(crate) async fn read(
-    database: &Database,
-    keys: &[(&Shop, &RecordKey)],
-) -> Result<HashMap<(Shop, RecordKey), Stored>, StoreError> {
-    let failed = |source| StoreError::database("reading records", source);
+/// The rows of [`READ_RECORDS`].
+pub(crate) fn table_of<'a>(keys: &[(&'a Shop, &'a RecordKey)]) -> Table<'a> {
     let mut table = Table::default();
     for (shop, key) in keys {
         table.push([&*shop.app, &*shop.id, &*key.model, &*key.id].map(Into::into));
     }
-    let mut found = HashMap::new();
-    for row in database.fetch_rows(&READ_RECORDS, &table).await.map_err(failed)? {
+    table
+}
+
+/// What [`READ_RECORDS`] answers; records that are not there are not in it.
+pub(crate) fn found(rows: sqlx::Result<Vec<Row>>) -> Result<HashMap<(Shop, RecordKey), Stored>, StoreError> {
+    let failed = |source| StoreError::database("reading records", source);
+    let rows = rows.map_err(failed)?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
         let text = |at| row.text(at).map_err(failed);
         let shop = Shop::new(text(0)?, text(1)?);
         let key = RecordKey::new(text(2)?, text(3)?);

@@ -163,10 +163,8 @@ impl Store {
                 Err(error) => return Err(unfinished(&shop.app, &error)),
             }
             let key = record.write.key.clone();
-            let Some(stored) = self.records(shop, std::slice::from_ref(&key)).await?.into_iter().flatten().next()
-            else {
-                return Ok(());
-            };
+            let read = self.record(shop, &key).await;
+            let Some(stored) = read.map_err(|error| unfinished(&shop.app, &error))? else { return Ok(()) };
             let (document, still_unfit) = spelled(model, &stored.doc);
             let Some(doc) = document else {
                 deployed.unfit += still_unfit;

@@ -14,7 +14,8 @@ use crate::inbox::{self, Delivery, DeliveryFilter, FIND_DELIVERY, OLD_DELIVERIES
 use crate::invocations::PRUNE_INVOCATIONS;
 use crate::link::{Engine, Statement};
 use crate::reader::Rounds;
-use crate::records::{self, PRUNE_NOTES, Stored};
+use crate::recent::Recent;
+use crate::records::{PRUNE_NOTES, Stored};
 use crate::unit::{CommitError, Committed, Unit};
 
 /// An open store. One for a whole process.
@@ -23,6 +24,7 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) committer: Committer,
     rounds: Rounds,
+    recent: Recent,
 }
 
 /// The channel on which hosts tell each other of new jobs.
@@ -47,7 +49,8 @@ impl Store {
         if applied != known {
             return Err(StoreError::NotMigrated { applied, known });
         }
-        Ok(Self { committer: Committer::start(&database), rounds: Rounds::start(&database), database })
+        let (committer, rounds) = (Committer::start(&database), Rounds::start(&database));
+        Ok(Self { committer, rounds, recent: Recent::default(), database })
     }
 
     /// Brings the tables up to date. Safe to call from several processes at once.
@@ -98,15 +101,30 @@ impl Store {
     }
 
     /// Records of a shop in the order of their keys; none for each that is not there.
-    pub async fn records(&self, shop: &Shop, keys: &[RecordKey]) -> Result<Vec<Option<Stored>>, StoreError> {
-        let possible = keys.iter().filter(|key| admission::is_possible(key));
-        let pairs: Vec<_> = possible.map(|key| (shop, key)).collect();
-        let found = records::read(&self.database, &pairs).await?;
-        Ok(keys.iter().map(|key| found.get(&(shop.clone(), key.clone())).cloned()).collect())
+    pub async fn records(&self, shop: &Shop, keys: &[RecordKey]) -> Result<Vec<Option<Stored>>, Arc<StoreError>> {
+        // All questions are asked before the first answer is waited for.
+        let ask = |key: &RecordKey| admission::is_possible(key).then(|| self.rounds.record(shop.clone(), key.clone()));
+        let asked: Vec<_> = keys.iter().map(ask).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        for answer in asked {
+            found.push(match answer {
+                Some(answer) => answer.await?,
+                None => None,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Keeps a delivery in mind that was just committed, for whoever asks for it first.
+    pub fn remember(&self, delivery: Delivery) {
+        self.recent.put(delivery);
     }
 
     /// A delivery with its body, none when it is not there any more.
     pub async fn delivery(&self, seq: i64) -> Result<Option<Delivery>, Arc<StoreError>> {
+        if let Some(delivery) = self.recent.take(seq) {
+            return Ok(Some(delivery));
+        }
         self.rounds.delivery(seq).await
     }
 
@@ -194,6 +212,8 @@ impl Store {
     /// Writes what was handed over, and closes.
     pub async fn close(self) {
         self.committer.close().await;
+        // Those who read give their connections back, for which the pool waits.
+        drop(self.rounds);
         self.database.close().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Shopify.
 
 pub mod client;
+mod documents;
 mod effects;
 mod hydrate;
 mod mapper;
@@ -11,7 +12,7 @@ mod webhook;
 pub use client::{
     AdminApi, Api, CallReport, Client, Connection, Observer, Options, Page, PlatformError, SetupError, install_tls,
 };
-pub use effects::{answer_effects, graphql_effects, rest_effects};
+pub use effects::{answer_effects, rest_effects};
 pub use hydrate::{VARIANTS_QUERY, children_of, children_query};
 pub use mapper::{Shopify, models, subject};
 pub use signature::SigningSecrets;

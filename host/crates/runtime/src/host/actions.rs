@@ -4,7 +4,7 @@ use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, code};
 use wasmtime::component::Resource;
 
 use super::handles::{TheInvocation, TheRecord};
-use super::{Reply, State, json, wit};
+use super::{HostFault, Reply, State, json, wit};
 use crate::invoke::Phase;
 use crate::limits::{FIELD_BYTES, Limit};
 use wit::actions as guest;
@@ -206,8 +206,11 @@ impl guest::HostInvocation for State {
         Ok(self.invocation.verb.clone())
     }
 
-    fn payload(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {
+    async fn payload(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {
         self.meter.count(Limit::HostCalls)?;
+        if self.invocation.payload.is_none() {
+            self.invocation.payload = self.session.payload().await.map_err(|error| HostFault(error.message))?;
+        }
         Ok(self.invocation.payload.as_ref().map(text))
     }
 

@@ -41,6 +41,11 @@ impl HasData for State {
     type Data<'a> = &'a mut Self;
 }
 
+/// Ends an invocation that cannot go on through no fault of the plugin's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HostFault(pub(crate) String);
+
 /// How a host function ends without a value: with an answer for the plugin, or by ending the plugin.
 pub(crate) enum Stop {
     Answer(ActionError),

@@ -44,6 +44,10 @@ use page::CURSOR_VARIABLE;
 use request::{Query, Request};
 use transport::Transport;
 
+use super::documents::Documents;
+use super::effects::graphql_effects;
+use crate::effect::Effect;
+
 /// The way to Shopify for every app and shop of a process. Made once; cheap to clone.
 #[derive(Clone)]
 pub struct AdminApi {
@@ -54,6 +58,7 @@ struct Shared {
     transport: Transport,
     budgets: Budgets,
     notices: Notices,
+    documents: Documents,
     observer: Arc<dyn Observer>,
     chance: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -84,7 +89,14 @@ impl AdminApi {
     ) -> Result<Self, SetupError> {
         let (budgets, notices) = (Budgets::default(), Notices::default());
         let transport = Transport::new(user_agent)?;
-        Ok(Self { shared: Arc::new(Shared { transport, budgets, notices, observer, chance: Box::new(chance) }) })
+        let (documents, chance) = (Documents::default(), Box::new(chance));
+        Ok(Self { shared: Arc::new(Shared { transport, budgets, notices, documents, observer, chance }) })
+    }
+
+    /// What a GraphQL call changes; nothing for a query, or for what is not GraphQL.
+    pub fn effects(&self, query: &str, variables: &Json) -> Vec<Effect> {
+        let document = self.shared.documents.parsed(query);
+        document.map_or_else(Vec::new, |document| graphql_effects(&document, variables))
     }
 
     /// The client of a connection. Costs nothing: a token that was renewed is a new connection, the budgets stay.
@@ -117,7 +129,8 @@ impl Client {
     /// A mutation is tried again only after answers that say that it was not done, unless all its fields have
     /// `@idempotent(key: …)`. The option `idempotencyKey` is the variable `$idempotencyKey` of such a mutation.
     pub async fn graphql(&self, query: &str, variables: &Json, options: &Options) -> Result<Json, PlatformError> {
-        let request = Request::graphql(&self.connection, query, variables, options)?;
+        let parsed = self.shared.documents.parsed(query);
+        let request = Request::graphql(&self.connection, query, parsed.as_deref(), variables, options)?;
         Ok(call::call(&self.shared, &self.connection, request, options).await?.body)
     }
 

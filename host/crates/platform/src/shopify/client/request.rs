@@ -1,5 +1,6 @@
 //! From what a caller wants to the request that is sent: addresses, queries, bodies, and whether it may be sent twice.
 
+use async_graphql_parser::types::ExecutableDocument;
 use bytes::Bytes;
 use reqwest::{Method, Url};
 use tradewind_model::Json;
@@ -31,13 +32,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// A GraphQL operation.
+    /// A GraphQL operation; `parsed` is its query, where that can be parsed.
     ///
     /// An idempotency key is worth something only where the mutation uses it: it becomes `$idempotencyKey`, and a document
     /// that does not take it is refused rather than sent without the protection that was asked for.
     pub(super) fn graphql(
         connection: &Connection,
         query: &str,
+        parsed: Option<&ExecutableDocument>,
         variables: &Json,
         options: &Options,
     ) -> Result<Self, PlatformError> {
@@ -48,7 +50,7 @@ impl Request {
                 return Err(PlatformError::invalid("the variables are not an object; hint: `{\"id\": …}` or `null`"));
             }
         };
-        let document = Document::of(query);
+        let document = Document::of(query, parsed);
         let mut members: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let key = options.idempotency_key.as_ref().and_then(|key| Json::of(key).ok());
         if let Some(key) = &key {
