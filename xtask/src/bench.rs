@@ -36,7 +36,7 @@ pub(crate) fn run(project: &Project, name: &str, args: &[String]) -> Result<()> 
         })?;
     }
     if source.contains(PROGRAM) {
-        step("build", "the program as it is shipped", |_| {
+        step("build", "the program, optimized", |_| {
             command::show(&mut project.build_program("tradewind", Profile::Release))?;
             Ok(Outcome::Done)
         })?;

@@ -43,6 +43,8 @@ struct Environment {
     cargo: PathBuf,
     /// This package. As cargo says now: checkouts that share a target folder share this program too.
     package: PathBuf,
+    /// The names of what cargo tells this program of its package.
+    of_package: Vec<OsString>,
     cache_folder: Option<PathBuf>,
     rust_source: Option<PathBuf>,
     path: OsString,
@@ -69,10 +71,8 @@ impl Project {
     pub(crate) fn cargo<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.environment.cargo);
         command.current_dir(&self.root).args(args);
-        for (name, _) in std::env::vars_os() {
-            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-                command.env_remove(name);
-            }
+        for name in &self.environment.of_package {
+            command.env_remove(name);
         }
         command
     }
@@ -126,11 +126,16 @@ fn read_environment() -> Environment {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     Environment {
         cargo: folder("CARGO").unwrap_or_else(|| PathBuf::from("cargo")),
+        of_package: std::env::vars_os().map(|(name, _)| name).filter(is_of_package).collect(),
         package: folder("CARGO_MANIFEST_DIR").unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR"))),
         cache_folder: folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache"))),
         rust_source: folder("TRADEWIND_RUST_SRC").map(|path| std::path::absolute(&path).unwrap_or(path)),
         path: std::env::var_os("PATH").unwrap_or_default(),
     }
+}
+
+fn is_of_package(name: &OsString) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
 }
 
 fn rust_plugins(metadata: &Value, plugins: &Path) -> Vec<RustPlugin> {

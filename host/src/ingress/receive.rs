@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use axum::routing::post;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -24,6 +24,9 @@ use crate::watch::{Received, Watch};
 /// How long a delivery may take to be on disk. 4 seconds: platforms give up after 5, and are to hear that they should come
 /// again. One that is kept after all is a duplicate when it does.
 pub const COMMIT_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// Bytes of a path or a method that the log shows. 100: longer than any that is meant.
+const SHOWN_BYTES_MAX: usize = 100;
 
 /// Takes webhooks in, and hands their jobs to the scheduler.
 pub struct Ingress {
@@ -69,7 +72,11 @@ impl Ingress {
 
     /// The routes: `POST /webhooks/{app}/{connection}`.
     pub fn router(self: Arc<Self>) -> Router {
-        Router::new().route("/webhooks/{app}/{connection}", post(handle)).with_state(self)
+        Router::new()
+            .route("/webhooks/{app}/{connection}", post(handle))
+            .method_not_allowed_fallback(wrong_method)
+            .fallback(nowhere)
+            .with_state(self)
     }
 
     /// Takes one request in. When it is [`Answer::Accepted`], it is on disk.
@@ -165,12 +172,32 @@ async fn handle(
     let known = ingress.doors.find(&app, &connection).map(|door| Arc::clone(&door.app));
     ingress.watch.answered(known.as_deref().unwrap_or_default(), answer.word());
     if let Some(reason) = answer.reason() {
-        let id = headers.get("x-shopify-webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let shop = headers.get("x-shopify-shop-domain").and_then(|shop| shop.to_str().ok()).unwrap_or_default();
-        let status = answer.status().as_u16();
-        tracing::warn!(app, connection, shop, webhook.id = id, status, reason, "webhook refused");
+        let (id, shop) = shopify::named(&RequestHeaders(&headers));
+        let (app, connection, status) = (start_of(&app), start_of(&connection), answer.status().as_u16());
+        tracing::warn!(app, connection, shop.id = shop, webhook.id = id, status, reason, "webhook refused");
     }
     answer.response()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> (StatusCode, &'static str) {
+    elsewhere(StatusCode::METHOD_NOT_ALLOWED, &method, &uri, "webhooks are sent with POST\n")
+}
+
+async fn nowhere(method: Method, uri: Uri) -> (StatusCode, &'static str) {
+    elsewhere(StatusCode::NOT_FOUND, &method, &uri, "webhooks go to /webhooks/{app}/{connection}\n")
+}
+
+/// Answers a request that is no webhook. Nobody's app is concerned, so nobody is warned.
+fn elsewhere(status: StatusCode, method: &Method, uri: &Uri, says: &'static str) -> (StatusCode, &'static str) {
+    let (method, path) = (start_of(method.as_str()), start_of(uri.path()));
+    tracing::info!(method, path, status = status.as_u16(), reason = says.trim_end(), "request refused");
+    (status, says)
+}
+
+/// As much of what a stranger chose as goes into a line of the log.
+fn start_of(text: &str) -> &str {
+    let end = (0..=SHOWN_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 /// The headers that are kept, as a JSON object.

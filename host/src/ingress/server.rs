@@ -87,10 +87,10 @@ async fn serve(
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, listener.accept().await)
         };
-        let (place, stream) = tokio::select! {
+        let (place, stream, peer) = tokio::select! {
             deadline = &mut stopped => break deadline.unwrap_or_default(),
             (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (place, stream),
+                Ok((stream, peer)) => (place, stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -102,8 +102,9 @@ async fn serve(
         let _ = stream.set_nodelay(true);
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
         tokio::spawn(async move {
-            // A sender that goes away or sends nonsense has ended its own connection, and nobody is to be told.
-            let _ = connection.await;
+            if let Err(error) = connection.await {
+                ended(peer, &error);
+            }
             drop(place);
         });
     };
@@ -111,4 +112,17 @@ async fn serve(
     if timeout(deadline, open.shutdown()).await.is_err() {
         tracing::warn!(seconds = deadline.as_secs(), "requests were still under way at the end");
     }
+}
+
+/// Says in one line why a connection ended before its time: a head that is too large or no HTTP, a request that was broken
+/// off. Not that it was idle for long, which is what connections do.
+fn ended(peer: SocketAddr, error: &hyper::Error) {
+    let (status, reason) = match error {
+        error if error.is_timeout() => return,
+        error if error.is_parse_too_large() => (431, "the head is too large (`headers_bytes_max`, `headers_max`)"),
+        error if error.is_parse() => (400, "what came is no HTTP"),
+        error if error.is_incomplete_message() => (0, "the sender went away in the middle of a request"),
+        _ => (0, "the connection broke"),
+    };
+    tracing::info!(%peer, status, reason, %error, "request refused");
 }

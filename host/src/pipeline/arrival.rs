@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tradewind_model::document::{Mode, canonical, changed_members};
-use tradewind_model::schema::FieldType;
+use tradewind_model::schema::{FieldType, Model};
 use tradewind_model::{Json, Origin, RecordKey};
 use tradewind_platform::mapping::{Incoming, Mapper, Report, Saved, Unmappable};
 
@@ -113,15 +113,16 @@ impl Context {
             let remark = json!({ "record": key.to_string(), "field": note.field, "message": note.message });
             self.work.lock().remark(remark);
         }
+        let arrived = self.without_own_fields(model, canonical.document);
         let empty = Json::object([]);
-        let changed = changed_members(stored.as_ref().map_or(&empty, |stored| &stored.doc), &canonical.document);
+        let changed = changed_members(stored.as_ref().map_or(&empty, |stored| &stored.doc), &arrived);
         let echoes = self.echoes(&key, stored.as_ref().map(|stored| &stored.doc), &changed).await?;
         if !echoes.is_empty() {
             self.work.lock().remark(json!({ "echo": echoes, "record": key.to_string() }));
         }
         self.work.lock().note_echo(&key, &echoes, self.cause.depth);
         let event = Event {
-            values: canonical.document,
+            values: arrived,
             platform_updated_us: updated_us,
             echoes,
             ..Event::new(key.clone(), if stored.is_some() { "update" } else { "create" }, Origin::External)
@@ -134,6 +135,27 @@ impl Context {
             (0, false) => News::Stored,
             _ => News::Ran,
         })
+    }
+
+    /// What a platform says of a record, without what has the name of a field that the app itself made: the platform has
+    /// begun to send something new, and what the app keeps there stays.
+    fn without_own_fields(&self, model: &Model, values: Json) -> Json {
+        let is_own = |name: &str| model.field(name).is_some_and(|field| field.source.is_none());
+        if model.fields.iter().all(|field| field.source.is_some())
+            || model.fields.iter().all(|field| field.source.is_none())
+        {
+            return values;
+        }
+        let members = values.members().unwrap_or_default();
+        let (own, platform): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| is_own(name));
+        if own.is_empty() {
+            return values;
+        }
+        for (name, _) in own {
+            let message = "came from the platform too, which is left out; hint: the app's own field needs another name";
+            self.work.lock().remark(json!({ "record": model.name, "field": name, "message": message }));
+        }
+        Json::object(platform.into_iter().map(|(name, value)| (name.as_str(), value)))
     }
 
     /// A platform says that a record is no more: it and everything that belongs to it is deleted, children first.

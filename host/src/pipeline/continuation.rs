@@ -13,7 +13,7 @@ use super::context::{Context, Stopped};
 use super::delivery::body_of;
 use super::ending::{Trouble, reason};
 use super::job::Payload;
-use super::work::{Base, internal};
+use super::work::{Base, Spoiled, internal};
 use crate::traces;
 
 /// What such a call needs to know. Persisted: members are only added.
@@ -238,17 +238,18 @@ impl Context {
         Self { cause: std::sync::Arc::new(cause), ..self.clone() }
     }
 
-    /// The body of the delivery that led here, for a call that asks for it.
+    /// The body of the delivery that led here, for a call that asks for it. When it cannot be had, the unit is spoiled: that
+    /// is no fault of the plugin's.
     pub(super) async fn kept_payload(&self) -> Result<Option<Json>, ActionError> {
         let Some(delivery) = self.cause.delivery_seq.filter(|_| self.cause.payload_is_kept) else { return Ok(None) };
-        let body = self.delivery(delivery).await.and_then(|delivery| body_of(&delivery));
-        body.map(Some).map_err(|trouble| {
-            let why = match trouble {
-                Trouble::Lost(message) | Trouble::Hopeless { message, .. } | Trouble::NotInstalled(message) => message,
-                Trouble::Stopped(stopped) => format!("{stopped:?}"),
-            };
-            ActionError::retryable(code::INTERNAL, why)
-        })
+        let spoiled = match self.delivery(delivery).await.and_then(|delivery| body_of(&delivery)) {
+            Ok(body) => return Ok(Some(body)),
+            Err(Trouble::Hopeless { reason, message }) => Spoiled::Hopeless { reason, message },
+            Err(Trouble::Lost(message) | Trouble::NotInstalled(message)) => Spoiled::Store(message),
+            Err(Trouble::Stopped(stopped)) => Spoiled::Store(format!("{stopped:?}")),
+        };
+        self.work.lock().spoil(spoiled);
+        Err(ActionError::retryable(code::INTERNAL, "the webhook's body cannot be read"))
     }
 
     fn route_of(&self, continuation: &Continuation) -> Result<Route, Trouble> {

@@ -189,10 +189,10 @@ impl Context {
         // The records with what is noted beside them, in one turn of the store.
         let both: Vec<_> = keys.iter().cloned().chain(keys.iter().map(notes_key)).collect();
         let stored = self.host.store.records(shop, &both).await.map_err(|error| internal(&*error))?;
-        let mut stored: HashMap<_, _> = both.into_iter().zip(stored).collect();
+        let stored: HashMap<_, _> = both.into_iter().zip(stored).collect();
         let mut expected: BTreeMap<RecordKey, BTreeMap<String, Expected>> = BTreeMap::new();
         for (key, effect) in keys.into_iter().zip(mirrored) {
-            let stored = stored.remove(&key).flatten();
+            let stored = stored.get(&key).cloned().flatten();
             let doc = stored.as_ref().map(|stored| &stored.doc);
             if effect.is_done(doc) || (when == When::Created && doc.is_some()) {
                 continue;

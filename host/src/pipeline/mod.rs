@@ -167,8 +167,8 @@ impl Pipeline {
                     past.add(&work);
                     error
                 }
-                Some(Spoiled::Damaged(message)) => {
-                    let hopeless = Err(Trouble::hopeless(reason::DAMAGED, message));
+                Some(Spoiled::Hopeless { reason, message }) => {
+                    let hopeless = Err(Trouble::Hopeless { reason, message });
                     return self.end(job, &fence, &work, &mut past, hopeless).await.unwrap_or_else(unknown);
                 }
                 None => match self.end(job, &fence, &work, &mut past, attempted).await {

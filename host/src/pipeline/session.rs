@@ -56,8 +56,8 @@ impl UnitSession {
         let work = &self.context.work;
         if let Some(spoiled) = work.lock().forget_spoiled() {
             self.give_up();
-            let (Spoiled::Store(reason) | Spoiled::Damaged(reason)) = spoiled else { return Ok(false) };
-            return Err(ActionError::retryable(code::INTERNAL, reason));
+            let (Spoiled::Store(message) | Spoiled::Hopeless { message, .. }) = spoiled else { return Ok(false) };
+            return Err(ActionError::retryable(code::INTERNAL, message));
         }
         let may_be_late = work.lock().may_be_late();
         let mut unit = self.take();

@@ -16,6 +16,7 @@ use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
 use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored};
 
 use super::echo::Echoes;
+use super::ending::reason;
 use super::taken::Taken;
 
 /// Records that one unit of work may write. 10,000: forty pages of a sync; all of it is written in one transaction, which
@@ -78,8 +79,8 @@ pub(crate) struct Work {
 pub(crate) enum Spoiled {
     /// The store did not answer.
     Store(String),
-    /// What it has cannot be read.
-    Damaged(String),
+    /// What it has can never be read; with the reason for which the job is parked.
+    Hopeless { reason: &'static str, message: String },
     /// A part that was to be committed early was not.
     Commit(CommitError),
 }
@@ -198,7 +199,8 @@ impl Shared {
         let answer = internal(error);
         let (spoiled, answer) = match error {
             StoreError::Damaged { .. } => {
-                (Spoiled::Damaged(answer.message.clone()), ActionError { retryable: false, ..answer })
+                let spoiled = Spoiled::Hopeless { reason: reason::DAMAGED, message: answer.message.clone() };
+                (spoiled, ActionError { retryable: false, ..answer })
             }
             _ => (Spoiled::Store(answer.message.clone()), answer),
         };
@@ -559,6 +561,6 @@ mod tests {
         let damaged = StoreError::Damaged { what: "a record".to_owned(), reason: "x".to_owned() };
         assert!(!work.store_failed(&damaged).retryable);
         assert!(work.store_failed(&StoreError::Closed).retryable);
-        assert!(matches!(work.spoiled(), Some(Spoiled::Damaged(_))));
+        assert!(matches!(work.spoiled(), Some(Spoiled::Hopeless { reason: reason::DAMAGED, .. })));
     }
 }

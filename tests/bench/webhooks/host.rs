@@ -69,7 +69,7 @@ fn lines(metrics: &str, name: &str) -> String {
     metrics.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n")
 }
 
-/// The program as it is shipped.
+/// The program, optimized.
 fn program() -> anyhow::Result<Command> {
     let program = plugins_folder()?.with_file_name("release").join("tradewind");
     let hint = "hint: `cargo xtask bench webhooks` builds it";

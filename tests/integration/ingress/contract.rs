@@ -20,6 +20,8 @@ async fn a_200_is_on_disk_with_its_job() {
 
         let seq = served.store().find_delivery("w-1").await.unwrap()[0];
         let kept = served.store().delivery(seq).await.unwrap().unwrap();
+        // The first who asks may have it from memory.
+        assert_eq!(served.store().delivery(seq).await.unwrap().as_ref(), Some(&kept));
         assert_eq!(String::from_utf8(kept.body).unwrap(), BODY);
         assert_eq!((kept.topic.as_str(), &*kept.shop.app, &*kept.shop.id), ("products/update", APP, SHOP));
         assert_eq!((kept.platform.as_str(), kept.event_id.as_deref()), ("shopify", Some("e-1")));
@@ -218,19 +220,27 @@ async fn each_refusal_has_its_status_and_keeps_nothing() {
     .await;
 }
 
-/// What is not even a webhook's address is not an app's business: nobody is told, and nothing is kept.
+/// What is not even a webhook's address is no app's business: one line in the log says so, and nothing is kept.
 #[tokio::test]
 async fn other_methods_and_paths_are_refused() {
     on_both(async |place| {
+        let log = Logged::default();
+        let _logging = log.listen();
+        let one_line = |status: u16| {
+            let lines = log.refusals();
+            assert!(lines.len() == 1 && lines[0].contains(&format!("status={status}")), "{lines:?}");
+        };
         let served = Served::plain(&place).await;
         for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
             let request = Request { method, ..Served::webhook("w-1", BODY) };
             let answer = request.send(served.host.public()).await;
             assert_eq!((answer.status, answer.header("allow")), (405, Some("post")), "{method}");
+            one_line(405);
         }
         for path in ["/", "/webhooks", "/webhooks/tagger", "/webhooks/tagger/shopify/more", "/metrics", "/health"] {
             let request = Request { path: path.to_owned(), ..Served::webhook("w-1", BODY) };
             assert_eq!(request.send(served.host.public()).await.status, 404, "{path}");
+            one_line(404);
         }
         let request = Request { path: "/webhooks/tagger/%ff".to_owned(), ..Served::webhook("w-1", BODY) };
         assert!(matches!(request.send(served.host.public()).await.status, 400 | 404));

@@ -10,7 +10,7 @@ use tradewind_tests::serving::{CONNECTION, Running, Served, app, connection, ser
 use tradewind_tests::stores::{Place, on_both};
 use tradewind_tests::webhook::{Answer, answer, exchange};
 
-use super::{BODY, answered, assert_nothing_kept};
+use super::{BODY, Logged, answered, assert_nothing_kept};
 
 /// Bytes of a body in these tests, the least that can be configured.
 const BODY_BYTES_MAX: usize = 1 << 10;
@@ -131,6 +131,8 @@ async fn a_head_has_a_longest_time() {
 #[tokio::test]
 async fn floods_of_headers_are_refused() {
     on_both(async |place| {
+        let logged = Logged::default();
+        let _logging = logged.listen();
         let served = small(&place).await;
         let request = Served::webhook("w-1", BODY);
         let many = (0..=HEADERS_MAX).fold(String::new(), |many, at| many + &format!("X-More-{at}: 1\r\n"));
@@ -148,6 +150,8 @@ async fn floods_of_headers_are_refused() {
         assert_eq!(request.send(served.host.public()).await.status, 200);
         served.idle().await;
         served.host.stop().await;
+        let lines = logged.refusals();
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("status=431")), "{lines:#?}");
     })
     .await;
 }
@@ -200,6 +204,8 @@ async fn what_is_not_http_is_refused() {
 #[tokio::test]
 async fn senders_may_go_away() {
     on_both(async |place| {
+        let log = Logged::default();
+        let _logging = log.listen();
         let served = small(&place).await;
         let request = Served::webhook("w-1", BODY);
         let bytes = request.bytes();
@@ -209,6 +215,8 @@ async fn senders_may_go_away() {
             stream.shutdown().await.unwrap();
             let answer = answer(&mut stream).await.unwrap();
             assert!(matches!(answer.status, 0 | 400), "{answer:?}");
+            let lines = log.refusals();
+            assert_eq!(lines.len(), 1, "{part}: {lines:#?}");
         }
         assert_nothing_kept(&served).await;
 

@@ -31,7 +31,7 @@ impl Logged {
     fn refusals(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().filter(|line| line.contains("webhook refused")).map(str::to_owned).collect()
+        text.lines().filter(|line| line.contains("refused")).map(str::to_owned).collect()
     }
 }
 

@@ -6,6 +6,8 @@ use tradewind_store::{Job, JobKind, LoggedInvocation};
 use tradewind_tests::host::{TestHost, value};
 use tradewind_tests::stores::{NOW_MS, on_both, shop};
 
+use crate::store::run_sql;
+
 #[tokio::test]
 async fn success_sees_what_was_committed() {
     on_both(async |place| {
@@ -192,6 +194,32 @@ async fn every_success_of_a_unit_has_a_key_of_its_own() {
         assert_eq!(nested, 4);
         let runs: Vec<Value> = entries.iter().filter_map(|entry| entry.detail.as_ref().map(value)).collect();
         assert!(!runs.is_empty());
+    })
+    .await;
+}
+
+/// A webhook's body is read for a `success` that asks for it, and for no other. When it cannot be read, that is no fault of
+/// the plugin's: the job waits for a person.
+#[tokio::test]
+async fn a_payload_is_read_for_whoever_asks() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        let script = json!([{"about": true}]);
+        let mut seqs = Vec::new();
+        for (id, after) in [("1", script.clone()), ("2", json!([{"get": "title", "expect": null}]))] {
+            let body = json!({"id": id, "script": script, "scriptAfter": after});
+            seqs.push(host.deliver("products/create", &body).await);
+        }
+        while let Some(job) = host.next().await.filter(|job| job.kind == JobKind::Delivery) {
+            host.run(&job).await;
+        }
+        run_sql(&place, "update deliveries set body = substr(body, 1, 3)").await;
+        host.drain().await;
+        let (reason, error) = host.parked().await;
+        assert_eq!(reason, "unreadable", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("the body of delivery"), "{error}");
+        assert_eq!(host.jobs().await.iter().map(|job| job.delivery_seq).collect::<Vec<_>>(), [Some(seqs[0])]);
+        assert_eq!(host.log_of(seqs[1]).await.last().unwrap(), "puppet/follow success ok");
     })
     .await;
 }

@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tradewind_tests::stores::Place;
 
 /// Does to a database what nobody does through the store.
-async fn run_sql(place: &Place, sql: &str) {
+pub(crate) async fn run_sql(place: &Place, sql: &str) {
     let sql = AssertSqlSafe(sql.to_owned());
     match place {
         Place::Sqlite(_) => {

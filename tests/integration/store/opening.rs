@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use tradewind_model::{RecordKey, Shop};
 use tradewind_store::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX, CommitError, Location, NewDelivery, Store, StoreError};
 use tradewind_tests::repository;
 use tradewind_tests::stores::{
@@ -93,7 +94,17 @@ async fn a_connection_that_was_cut_is_made_again() {
     let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
                where datname = current_database() and pid <> pg_backend_pid()";
     enqueue(&store, action()).await;
+    let (shop, key) = (Shop::new("app", "shop"), RecordKey::new("thing", "1"));
+    let read = async || {
+        // Two at once: each of those who read in rounds keeps a connection.
+        for _ in 0..4 {
+            let (one, other) = tokio::join!(store.record(&shop, &key), store.record(&shop, &key));
+            assert_eq!((one.unwrap(), other.unwrap()), (None, None));
+        }
+    };
+    read().await;
     run_sql(&place, cut).await;
+    read().await;
     // This one may have been on its way, for all that the store knows; unless it has just looked.
     let answer = store.commit(unit().job(action())).await;
     assert!(matches!(answer, Ok(_) | Err(CommitError::Unavailable { .. })), "{answer:?}");

@@ -1,10 +1,14 @@
 //! What goes wrong between a shop and its host, and ends well all the same.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tradewind_emulator::{Event, Faults, Product, ProductEdit};
-use tradewind_tests::serving::{SHOP, plugin};
+use tradewind_host::config::App;
+use tradewind_model::schema::{Field, FieldType, Model};
+use tradewind_tests::serving::{APP, CONNECTION, Running, SHOP, Served, connection, plugin, server};
 use tradewind_tests::stores::on_both;
 
 use super::{Way, probe};
@@ -102,6 +106,24 @@ async fn a_body_that_nobody_can_map_is_parked_and_says_why() {
         // A record's later webhooks do not wait for it, and nothing of it is kept.
         assert_eq!(way.served.record("shopify/product", "1").await["title"], "Hat");
         way.stop().await;
+    })
+    .await;
+}
+
+/// The platform begins to send a member whose name an app has given to a field of its own: what the app keeps there stays.
+#[tokio::test]
+async fn a_platform_takes_no_field_that_is_the_apps_own() {
+    on_both(async |place| {
+        let own = Field::new("careNote", FieldType::String);
+        let own = Model { name: "shopify/product".to_owned(), fields: vec![own], uniques: Vec::new() };
+        let connections = BTreeMap::from([(CONNECTION.to_owned(), connection())]);
+        let app = App::new(APP, connections, vec![own], Vec::new(), Path::new(".")).unwrap();
+        let served = Served::start(&place, server(&place, vec![app]), Running::new()).await;
+        let body = r#"{"id":1,"title":"Hat","careNote":"theirs","care_note":"theirs too","brand_new":7}"#;
+        assert_eq!(Served::webhook("w-1", body).send(served.host.public()).await.status, 200);
+        served.idle().await;
+        assert_eq!(served.record("shopify/product", "1").await, json!({ "title": "Hat", "brandNew": 7 }));
+        served.host.stop().await;
     })
     .await;
 }

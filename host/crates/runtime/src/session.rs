@@ -36,8 +36,7 @@ pub trait Session: Send {
         Err(ActionError::not_available("config.secret"))
     }
 
-    /// The webhook's body, when the invocation did not bring it. Asked for once; an error ends the invocation as the
-    /// host's own fault.
+    /// The webhook's body, when the invocation did not bring it. An error ends the invocation as the host's own fault.
     async fn payload(&mut self) -> Answer<Option<Json>> {
         Ok(None)
     }

@@ -14,6 +14,7 @@ use sqlx::{
 
 use crate::error::StoreError;
 use crate::link::{Engine, Link, Row, Statement, Value};
+use crate::reader::READERS;
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -62,13 +63,13 @@ const SQLITE_BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a reader waits for a connection. 5 seconds: as long as a platform waits for its answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// Connections that read. 4 on SQLite, where each is a thread and two cores are busy; 8 on PostgreSQL, where each waits
-/// for the network.
+/// Connections that read, beside those that the rounds keep. 4 on SQLite, where each is a thread and two cores are busy; 8
+/// on PostgreSQL, where each waits for the network.
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
 
-/// Pages that a reader of SQLite keeps. 1 MiB: every commit of the writer makes it forget them all.
-const SQLITE_READER_CACHE: &str = "-1024";
+/// What a reader of SQLite keeps of the file. 1 MiB: every commit of the writer makes it forget all of it.
+const SQLITE_READER_CACHE_KIB: u32 = 1_024;
 
 /// Statements that a connection keeps prepared. Each of the store's own, in every size, and room for queries.
 const STATEMENTS_MAX: usize = 400;
@@ -124,9 +125,10 @@ impl Database {
         match location {
             Location::Sqlite(path) => {
                 let options = sqlite_options(path);
-                let readers = SqlitePoolOptions::new().max_connections(SQLITE_READERS).acquire_timeout(CONNECT_MAX);
+                let readers =
+                    SqlitePoolOptions::new().max_connections(READERS + SQLITE_READERS).acquire_timeout(CONNECT_MAX);
                 let read_only = options.clone().create_if_missing(false).pragma("query_only", "ON");
-                let read_only = read_only.pragma("cache_size", SQLITE_READER_CACHE);
+                let read_only = read_only.pragma("cache_size", format!("-{SQLITE_READER_CACHE_KIB}"));
                 Self::Sqlite { readers: readers.connect_lazy_with(read_only), options }
             }
             Location::Postgres(options) => {
@@ -137,7 +139,8 @@ impl Database {
                     .options([("jit", "off")])
                     .statement_cache_capacity(STATEMENTS_MAX)
                     .disable_statement_logging();
-                let readers = PgPoolOptions::new().max_connections(POSTGRES_READERS).acquire_timeout(CONNECT_MAX);
+                let readers =
+                    PgPoolOptions::new().max_connections(READERS + POSTGRES_READERS).acquire_timeout(CONNECT_MAX);
                 // A plan that was made for an empty table is a bad one for the full table, and PostgreSQL keeps plans until it
                 // looks at the table again, a minute later. Readers plan each time; see the committer for what writers do.
                 let planning = options.clone().options([("plan_cache_mode", "force_custom_plan")]);

@@ -56,8 +56,8 @@ pub(crate) static WRITE_DEPLOYMENT: Statement = Statement::rows(
     "write deployment",
     &[Kind::Text, Kind::Json, Kind::Json, Kind::Int],
     "WITH r (app, models, objects, deployed_ms) AS ({rows}) \
-     INSERT INTO deployments (app, models, objects, deployed_ms) SELECT app, models, objects, deployed_ms FROM r WHERE app IS NOT NULL \
-     ON CONFLICT (app) DO UPDATE SET models = excluded.models, objects = excluded.objects, \
+     INSERT INTO deployments (app, models, objects, deployed_ms) SELECT app, models, objects, deployed_ms FROM r \
+     WHERE app IS NOT NULL ON CONFLICT (app) DO UPDATE SET models = excluded.models, objects = excluded.objects, \
      deployed_ms = excluded.deployed_ms",
 );
 

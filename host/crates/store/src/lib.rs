@@ -42,7 +42,6 @@ pub use invocations::LoggedInvocation;
 pub use jobs::{ChangedJob, Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
-pub use recent::RECENT_BYTES_MAX;
 pub use records::Stored;
 pub use store::{Announcements, Store};
 pub use unit::{

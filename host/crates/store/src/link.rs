@@ -2,8 +2,10 @@
 //!
 //! A [`Statement`] has one text for both databases wherever they agree. `{rows}` in it stands for a table of values that a
 //! [`Table`] fills: arrays that are unnested on PostgreSQL, a `VALUES` list on SQLite. Use it as
-//! `WITH r (a, b) AS ({rows}) …`. A row of nulls may be among them and must do nothing. To add a statement, declare a `static` in the module that uses it and list it in
-//! [`crate::STATEMENTS`], so that the test which prepares each on both databases finds it.
+//! `WITH r (a, b) AS ({rows}) …`. Rows of nulls may be among them and must do nothing.
+//!
+//! To add a statement, declare a `static` in the module that uses it and list it in [`crate::STATEMENTS`], so that the tests
+//! which prepare each on both databases, and give each a row of nulls, find it.
 
 use std::sync::OnceLock;
 
@@ -422,6 +424,29 @@ impl<'a> Value<'a> {
         match self {
             Value::Bytes(value) => *value,
             _ => unreachable!("a statement's kinds say what its rows hold"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{Connection, Database, Location};
+    use crate::{STATEMENTS, Store};
+
+    #[tokio::test]
+    async fn a_row_of_nulls_does_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("nulls.db"));
+        Store::migrate(&location).await.unwrap();
+        let Connection::Sqlite(mut connection) = Database::new(&location).connect().await.unwrap() else { panic!() };
+        for statement in STATEMENTS.iter().copied().filter(|statement| !statement.kinds.is_empty()) {
+            let (name, width, text) = (statement.name, statement.kinds.len(), statement.for_sqlite(0));
+            let answer = bind_rows(text, 0, &[], width).fetch_all(&mut connection).await;
+            assert!(answer.unwrap_or_else(|error| panic!("{name}: {error}")).is_empty(), "{name}");
+            let silent = statement.without_answer(0, text);
+            let wrote = bind_rows(silent, 0, &[], width).execute(&mut connection).await;
+            assert_eq!(wrote.unwrap_or_else(|error| panic!("{name}: {error}")).rows_affected(), 0, "{name}");
         }
     }
 }

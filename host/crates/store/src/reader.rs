@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
 use tradewind_model::{RecordKey, Shop};
 
 use crate::database::{Database, Reader};
@@ -14,11 +16,19 @@ use crate::link::{Row, Statement, Table};
 use crate::panics::caught;
 use crate::records::{self, READ_RECORDS, Stored};
 
-/// Questions in one round. 64: what a statement's largest size on SQLite answers at once.
-const ROUND_MAX: usize = 64;
+/// Questions in one round. 256: what a statement's largest size on SQLite answers at once, and a whole page of records.
+const ROUND_MAX: usize = 256;
 
-/// Rounds that are under way at once.
-const READERS: usize = 2;
+/// Rounds that are under way at once, each with a connection of its own.
+pub(crate) const READERS: u32 = 2;
+
+/// How long a connection is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it again,
+/// and a busy host needs no such look.
+const UNUSED_MAX: Duration = Duration::from_secs(1);
+
+/// How long a connection that was kept may take to answer. 5 seconds, as for a new one: a server that went away without a
+/// word is asked anew.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 type Answer<T> = oneshot::Sender<Result<Option<T>, Arc<StoreError>>>;
 
@@ -75,7 +85,7 @@ impl Rounds {
 }
 
 async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver<Question>>>) {
-    let mut reader = Kept { database, reader: None };
+    let mut reader = KeptReader { database, reader: None };
     loop {
         let mut round = Vec::new();
         if questions.lock().await.recv_many(&mut round, ROUND_MAX).await == 0 {
@@ -96,34 +106,31 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
 
 /// A connection that is kept from round to round: the pool looks whether one is alive whenever it lends it and whenever it
 /// gets it back.
-struct Kept {
+struct KeptReader {
     database: Database,
-    reader: Option<Reader>,
+    reader: Option<(Reader, Instant)>,
 }
 
-impl Kept {
+impl KeptReader {
     async fn fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
-        let was_kept = self.reader.is_some();
-        match self.try_fetch_rows(statement, table).await {
-            // The server may have gone away and come back since the last round.
-            Err(_) if was_kept => self.try_fetch_rows(statement, table).await,
-            answer => answer,
-        }
-    }
-
-    async fn try_fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
         // Out of its place while it is used: whoever panics or goes away in the middle does not leave it to the next.
-        let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.database.reader().await?,
-        };
+        let kept = self.reader.take().filter(|(_, used)| used.elapsed() < UNUSED_MAX);
+        if let Some((mut reader, _)) = kept {
+            let answer = timeout(ANSWER_MAX, reader.link().fetch_rows(statement, table)).await;
+            if let Ok(Ok(rows)) = answer {
+                self.reader = Some((reader, Instant::now()));
+                return Ok(rows);
+            }
+            // The server may have gone away and come back since the last round.
+        }
+        let mut reader = self.database.reader().await?;
         let rows = reader.link().fetch_rows(statement, table).await?;
-        self.reader = Some(reader);
+        self.reader = Some((reader, Instant::now()));
         Ok(rows)
     }
 }
 
-async fn answer_records(reader: &mut Kept, asked: Vec<((Shop, RecordKey), Answer<Stored>)>) {
+async fn answer_records(reader: &mut KeptReader, asked: Vec<((Shop, RecordKey), Answer<Stored>)>) {
     if asked.is_empty() {
         return;
     }
@@ -140,7 +147,7 @@ async fn answer_records(reader: &mut Kept, asked: Vec<((Shop, RecordKey), Answer
     reply(asked, &found);
 }
 
-async fn answer_deliveries(reader: &mut Kept, asked: Vec<(i64, Answer<Delivery>)>) {
+async fn answer_deliveries(reader: &mut KeptReader, asked: Vec<(i64, Answer<Delivery>)>) {
     if asked.is_empty() {
         return;
     }

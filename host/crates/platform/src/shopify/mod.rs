@@ -16,4 +16,4 @@ pub use effects::{answer_effects, rest_effects};
 pub use hydrate::{VARIANTS_QUERY, children_of, children_query};
 pub use mapper::{Shopify, models, subject};
 pub use signature::SigningSecrets;
-pub use webhook::{HEADER_BYTES_MAX, Headers, Refusal, Webhook, is_shop_domain, verify};
+pub use webhook::{HEADER_BYTES_MAX, Headers, Refusal, Webhook, is_shop_domain, named, verify};

@@ -116,6 +116,14 @@ pub fn verify(headers: &impl Headers, body: &[u8], secrets: &SigningSecrets) -> 
     read(headers, names)
 }
 
+/// The webhook's id and the shop's domain as a request has them, for the log of one that was refused; what cannot be read is
+/// left out.
+pub fn named(headers: &impl Headers) -> (String, String) {
+    let names = if headers.header(EVENT.signature).is_some() { &EVENT } else { &WEBHOOK };
+    let read = |name| text(headers, name).ok().flatten().unwrap_or_default();
+    (read(names.webhook_id), read(names.shop))
+}
+
 fn read(headers: &impl Headers, names: &Names) -> Result<Webhook, Refusal> {
     let required = [names.version, names.shop, names.topic, names.webhook_id];
     let absent = |name: &&'static str| headers.header(name).is_none_or(<[u8]>::is_empty);
