@@ -196,8 +196,7 @@ fn elsewhere(status: StatusCode, method: &Method, uri: &Uri, says: &'static str)
 
 /// As much of what a stranger chose as goes into a line of the log.
 fn start_of(text: &str) -> &str {
-    let end = (0..=SHOWN_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or_default()]
+    &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)]
 }
 
 /// The headers that are kept, as a JSON object.
