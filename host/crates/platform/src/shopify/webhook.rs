@@ -260,5 +260,8 @@ mod tests {
         let event = event.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let webhook = verify(&event, BODY, &secrets()).unwrap();
         assert_eq!(webhook.kept[1], ("action", "update".to_owned()));
+        assert_eq!(named(&event), ("w-2".to_owned(), "hats.myshopify.com".to_owned()));
+        let long = vec![("X-Shopify-Webhook-Id".to_owned(), "x".repeat(HEADER_BYTES_MAX + 1))];
+        assert_eq!(named(&long), (String::new(), String::new()));
     }
 }
