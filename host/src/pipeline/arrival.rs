@@ -127,14 +127,18 @@ impl Context {
             echoes,
             ..Event::new(key.clone(), if stored.is_some() { "update" } else { "create" }, Origin::External)
         };
-        let before = stored.map(|stored| (stored.doc, stored.platform_updated_us));
         let happened = self.happen(event).await?;
-        let after = self.find(&key).await?.map(|found| (found.doc, found.platform_updated_us));
-        Ok(match (happened.ran, before == after) {
-            (0, true) => News::Unchanged,
-            (0, false) => News::Stored,
-            _ => News::Ran,
-        })
+        if happened.ran > 0 {
+            return Ok(News::Ran);
+        }
+        let is_same = match (&stored, self.find(&key).await?) {
+            // What means the same is kept in the spelling that is stored.
+            (Some(before), Some(after)) => {
+                before.doc.as_str() == after.doc.as_str() && before.platform_updated_us == after.platform_updated_us
+            }
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        Ok(if is_same { News::Unchanged } else { News::Stored })
     }
 
     /// What a platform says of a record, without what has the name of a field that the app itself made: the platform has

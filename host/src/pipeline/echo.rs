@@ -89,7 +89,14 @@ impl Notes {
     fn explain(&mut self, stored: Option<&Json>, changed: &[(String, Json)]) -> Echoes {
         let mut echoes = Echoes::new();
         let mut spoken = HashSet::new();
+        let expected = |notes: &[Note], field: &str| {
+            notes.iter().any(|note| note.fields.get(field).is_some_and(|expected| *expected != Expected::Moves))
+        };
         for (field, current) in changed {
+            // Most notes are about one field, and finding a value in a document is a walk through it.
+            if !expected(&self.notes, field) {
+                continue;
+            }
             let previous = stored.and_then(|stored| stored.member(field));
             for at in self.explaining(field, previous.as_ref(), current) {
                 let note = &mut self.notes[at];

@@ -3,8 +3,6 @@
 //! A plugin works on a copy of the record. While it does, the record may be written by others of the same unit (an action
 //! that it runs, another plugin), so only what changed in the copy is written, field by field, over what the unit has.
 
-use std::collections::HashSet;
-
 use tradewind_model::document::{self, DOCUMENT_BYTES_MAX, FieldProblem, Mode, canonical};
 use tradewind_model::schema::Model;
 use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey};
@@ -83,11 +81,7 @@ fn difference(from: &Json, to: &Json) -> (Vec<(String, Json)>, Vec<String>) {
     if from.as_str() == to.as_str() {
         return (Vec::new(), Vec::new());
     }
-    let set = document::changed_members(from, to);
-    let (from, to) = (from.members().unwrap_or_default(), to.members().unwrap_or_default());
-    let left: HashSet<&str> = to.iter().map(|(name, _)| name.as_str()).collect();
-    let removed = from.into_iter().map(|(name, _)| name).filter(|name| !left.contains(name.as_str())).collect();
-    (set, removed)
+    (document::changed_members(from, to), document::removed_members(from, to))
 }
 
 /// A document with members set and removed; the text is as it was when there are none.

@@ -9,6 +9,7 @@ use tradewind_store::{CommitError, Fence, Finish, How, Job, JobState, NewJob, St
 
 use super::Runs;
 use super::limits::HOST_PANICS_MAX;
+use super::payloads::{Payloads, Room};
 use crate::pipeline::Ended;
 
 /// Why a job is parked that made the host panic. Persisted: never rename it.
@@ -22,6 +23,9 @@ pub(crate) struct Tag {
     pub(crate) was_read: bool,
     /// The job may have changed since it was read: it is read again before it runs.
     pub(crate) stale: bool,
+    /// Its part of the memory for what waiting jobs carry.
+    #[expect(dead_code, reason = "it is given back when the last of them is dropped")]
+    pub(crate) room: Option<Arc<Room>>,
     /// Attempts in a row whose end is not known.
     pub(crate) unknown: u32,
     /// Attempts that panicked.
@@ -29,7 +33,8 @@ pub(crate) struct Tag {
 }
 
 /// A job as the schedule sees it. One in retry waits for its time.
-pub(crate) fn head_of(job: Job, was_read: bool) -> Head<Tag> {
+pub(crate) fn head_of(mut job: Job, was_read: bool, payloads: &Payloads) -> Head<Tag> {
+    let room = payloads.keep(&mut job).map(Arc::new);
     // A name that nobody could have given is as good as none: the job runs all the same.
     let queue = job.queue.as_ref().and_then(|(name, bound)| {
         let name = QueueName::parse(name.as_str()).ok()?;
@@ -43,7 +48,7 @@ pub(crate) fn head_of(job: Job, was_read: bool) -> Head<Tag> {
         queue,
         rank: Priority::of_rank(job.rank),
         not_before_ms: u64::try_from(job.run_at_ms).unwrap_or_default(),
-        tag: Tag { job: Arc::new(job), was_read, stale: false, unknown: 0, panics: 0 },
+        tag: Tag { job: Arc::new(job), was_read, stale: room.is_none(), room, unknown: 0, panics: 0 },
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tradewind_model::Shop;
+use tradewind_model::job_options::Priority;
 use tradewind_model::schedule::Offered;
 use tradewind_store::{NewJob, StoreError};
 
@@ -22,9 +23,9 @@ impl<R: Runs> Driver<R> {
         for refill in self.schedule.hungry(REFILLS_AT_ONCE_MAX.saturating_sub(self.refills)) {
             self.refills += 1;
             self.shared.refills.fetch_add(1, Ordering::Relaxed);
-            let store = Arc::clone(&self.store);
+            let (store, payloads) = (Arc::clone(&self.store), self.shared.payloads.clone());
             self.tasks.spawn(async move {
-                let rows = reading::refill(&store, &refill).await;
+                let rows = reading::refill(&store, &refill, &payloads).await;
                 News::Refilled(refill, rows)
             });
         }
@@ -165,10 +166,11 @@ impl<R: Runs> Driver<R> {
                     continue;
                 }
                 // Its time came between the commit's clock and now: it is delayed, or it is queued.
-                self.schedule.more(part, shop, head_of(committed(shop, seq, new, now_ms), false).rank, seq);
+                self.schedule.more(part, shop, Priority::of_rank(new.rank), seq);
                 continue;
             }
-            let offered = self.schedule.offer_fresh(head_of(committed(shop, seq, new, now_ms), false));
+            let job = committed(shop, seq, new, now_ms);
+            let offered = self.schedule.offer_fresh(head_of(job, false, &self.shared.payloads));
             if offered == Offered::Held {
                 self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
             }

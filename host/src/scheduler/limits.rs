@@ -13,6 +13,13 @@ pub(crate) const JOBS_IN_FLIGHT_MAX_POSTGRES: usize = 256;
 /// Default of `jobs_held_max`, jobs. A kilobyte each: 50 MB. Beyond it every shop is held to a little.
 pub(crate) const JOBS_HELD_MAX: usize = 50_000;
 
+/// Bytes of what waiting jobs carry that are held in memory. 8 MiB: some 800 jobs with a usual record, more than wait on a host
+/// that keeps up. The others' are read again when it is their turn.
+pub const PAYLOADS_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that a job may carry without being counted. 1 KiB: as much as the job itself takes.
+pub(crate) const PAYLOAD_BYTES_FREE: usize = 1 << 10;
+
 /// Default of `lease_ms`: how long a dead host's jobs wait. 10 s: a database that is restarted, or a host that is out of
 /// breath, is not taken for a dead one.
 pub(crate) const LEASE_MS: u64 = 10_000;

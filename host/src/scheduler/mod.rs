@@ -28,6 +28,7 @@ mod leases;
 mod limits;
 mod missed;
 mod partitions;
+mod payloads;
 mod reading;
 mod runs;
 
@@ -44,11 +45,12 @@ use tradewind_store::{Engine, Fence, Ingested, Job, JobKind, NewJob, Store};
 
 pub use attempt::HOST_PANIC;
 pub use driver::changed;
-pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX};
+pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX, PAYLOADS_BYTES_MAX};
 
 use crate::pipeline::{Clock, Ended, Pipeline};
 use driver::Driver;
 use missed::Missed;
+use payloads::Payloads;
 
 /// What runs jobs.
 pub trait Runs: Send + Sync + 'static {
@@ -112,6 +114,8 @@ pub struct Stats {
     pub partitions: u64,
     /// Jobs in memory that wait.
     pub held: u64,
+    /// Bytes of what these carry that are in memory.
+    pub payload_bytes: u64,
     /// Jobs that run.
     pub running: u64,
     /// Attempts that were started.
@@ -146,6 +150,7 @@ pub(crate) struct Shared {
     leases_lost: AtomicU64,
     last_error: Mutex<Option<String>>,
     missed: Missed,
+    payloads: Payloads,
 }
 
 /// What the driver is told from outside.
@@ -230,6 +235,7 @@ impl Scheduler {
             alive: self.driver().as_ref().is_some_and(|driver| !driver.is_finished()),
             partitions: count(&shared.partitions),
             held: count(&shared.held),
+            payload_bytes: shared.payloads.bytes() as u64,
             running: count(&shared.running),
             started: count(&shared.started),
             handed_over: count(&shared.handed_over),

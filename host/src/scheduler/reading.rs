@@ -7,6 +7,7 @@ use tradewind_store::{Partition, Store, StoreError};
 
 use super::attempt::{Tag, head_of};
 use super::limits::WOKEN_ROWS_MAX;
+use super::payloads::Payloads;
 
 /// How thoroughly a partition is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +46,15 @@ pub(crate) struct Woken {
 }
 
 /// The rows that a refill asked for, and whether there were no more.
-pub(crate) async fn refill(store: &Store, refill: &Refill) -> Result<(Vec<Head<Tag>>, bool), StoreError> {
+pub(crate) async fn refill(
+    store: &Store,
+    refill: &Refill,
+    payloads: &Payloads,
+) -> Result<(Vec<Head<Tag>>, bool), StoreError> {
     let limit = u32::try_from(refill.rows).unwrap_or(u32::MAX);
     let jobs = store.queued_jobs(refill.part, &refill.shop, refill.rank.rank(), refill.from_seq, limit).await?;
     let end = jobs.len() < refill.rows;
-    Ok((jobs.into_iter().map(|job| head_of(job, true)).collect(), end))
+    Ok((jobs.into_iter().map(|job| head_of(job, true, payloads)).collect(), end))
 }
 
 /// What waits in a partition.

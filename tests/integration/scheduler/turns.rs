@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tradewind_host::scheduler::{Config, MESSAGES_MAX};
-use tradewind_model::Shop;
+use tradewind_host::scheduler::{Config, MESSAGES_MAX, PAYLOADS_BYTES_MAX};
+use tradewind_model::{Json, Shop};
 use tradewind_store::{JobFilter, NewJob};
 use tradewind_tests::stores::{action, on_both};
 
@@ -97,6 +98,38 @@ async fn what_is_offered_is_not_read_back() {
         assert_eq!(stats.handed_over - before.handed_over, 100, "{stats:?}");
         assert_eq!(stats.refills, before.refills, "{stats:?}");
         assert_eq!(stats.last_error, None);
+        stop(scheduler).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_room_in_memory_is_read_when_it_is_its_turn() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let large = Json::of(&"x".repeat(PAYLOADS_BYTES_MAX / 8)).unwrap();
+        let (whole, is_first) = (large.clone(), AtomicBool::new(true));
+        let worker = Worker::new(&store, &clock, move |job| match &job.payload {
+            Some(payload) if *payload != whole => Act::Park,
+            None => Act::Park,
+            Some(_) if is_first.swap(false, Ordering::SeqCst) => Act::Hold,
+            Some(_) => Act::Finish,
+        });
+        let made = |jobs: usize| vec![NewJob { payload: Some(large.clone()), ..action() }; jobs];
+        // Some are read, the others offered; one of them runs, and all others wait.
+        let read = enqueue(&store, &shop(1), made(12)).await;
+        let scheduler = start(&worker, Config { jobs_in_flight_max: 1, poll_ms: 60_000, ..config("a") });
+        until("one runs", || worker.starts() == 1).await;
+        let offered = enqueue(&store, &shop(2), made(12)).await;
+        scheduler.offer(&shop(2), offered.clone());
+        until("the others wait", || scheduler.stats().held == 23).await;
+        let bytes = usize::try_from(scheduler.stats().payload_bytes).unwrap();
+        assert!((PAYLOADS_BYTES_MAX / 2..=PAYLOADS_BYTES_MAX).contains(&bytes), "{bytes}");
+        worker.let_go();
+        until("all jobs are done", || worker.done().len() == 24).await;
+        assert_eq!(sorted(worker.done()), sorted([numbers(&read), numbers(&offered)].concat()));
+        assert_eq!(scheduler.stats().payload_bytes, 0);
         stop(scheduler).await;
     })
     .await;

@@ -4,6 +4,9 @@
 //! keeps everything else exactly as it came. A value that came unchanged therefore is the same text, and most deliveries
 //! are told from the stored document by comparing texts.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -151,11 +154,26 @@ pub fn changed_members(stored: &Json, incoming: &Json) -> Vec<(String, Json)> {
     changed
 }
 
+/// The names of the members of one object that another does not have.
+pub fn removed_members(from: &Json, to: &Json) -> Vec<String> {
+    let (Some(from), Some(to)) = (from.slices(), to.slices()) else { return Vec::new() };
+    let mut names = None;
+    let mut is_left = |place: usize, name: &str| {
+        // Both mostly have the same order.
+        to.get(place).is_some_and(|(left, _)| *left == name)
+            || names.get_or_insert_with(|| to.iter().map(|(left, _)| &**left).collect::<HashSet<_>>()).contains(name)
+    };
+    let gone = from.iter().enumerate().filter(|(place, (name, _))| !is_left(*place, name));
+    gone.map(|(_, (name, _))| name.to_string()).collect()
+}
+
 /// The stored document with changed members put in their places and new ones at the end.
 pub fn merged(stored: &Json, changed: &[(String, Json)]) -> Json {
-    let mut members: IndexMap<String, Json> = stored.members().unwrap_or_default().into_iter().collect();
-    members.extend(changed.iter().cloned());
-    Json::object(members.iter().map(|(name, value)| (name.as_str(), value)))
+    let slices = stored.slices().unwrap_or_default();
+    let mut members: IndexMap<Cow<'_, str>, Cow<'_, Json>> =
+        slices.into_iter().map(|(name, text)| (name, Cow::Owned(stored.sliced(text)))).collect();
+    members.extend(changed.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value))));
+    Json::object(members.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// The same value without what PostgreSQL cannot read anywhere inside of a document: an escaped NUL and halves of surrogate

@@ -114,7 +114,12 @@ impl Field {
 
     fn compare(&mut self) {
         self.changed_since_loaded = self.current != self.loaded;
-        self.changed_since_persisted = self.current != self.persisted;
+        // Mostly the two baselines are one value.
+        let is_one = match (&self.loaded, &self.persisted) {
+            (Some(loaded), Some(persisted)) => loaded.as_str() == persisted.as_str(),
+            (loaded, persisted) => loaded.is_none() && persisted.is_none(),
+        };
+        self.changed_since_persisted = if is_one { self.changed_since_loaded } else { self.current != self.persisted };
     }
 }
 

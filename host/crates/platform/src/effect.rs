@@ -110,6 +110,8 @@ fn has(words: &[String], word: &str) -> bool {
 }
 
 fn words_of(list: Option<&Json>) -> HashSet<String> {
+    // What is no list has none; to find that out by an error would take longer.
+    let list = list.filter(|list| list.as_str().starts_with('['));
     let words = list.and_then(|list| list.to::<Vec<String>>().ok()).unwrap_or_default();
     words.into_iter().map(|word| word.trim().to_lowercase()).collect()
 }

@@ -14,7 +14,7 @@ pub(crate) mod work;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::error::{Blame, blame};
-use crate::link::{Kind, Link, Statement, Table};
+use crate::link::{Engine, Kind, Link, Statement, Table};
 use crate::unit::{CommitError, Committed, Unit};
 
 pub(crate) type Applied = Result<Committed, CommitError>;
@@ -148,7 +148,7 @@ pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<V
 /// One transaction. When it stops, nothing is written and no transaction is open.
 async fn attempt(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<Applied>, Stop> {
     // Differs because SQLite would otherwise take the write lock in the middle, where it cannot wait for it.
-    let begin = if matches!(link, Link::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    let begin = if link.engine() == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
     link.run(begin).await?;
     let stop = match write(link, units, care).await {
         Ok(committed) => {
@@ -274,7 +274,7 @@ impl Numbers {
             return Ok(numbers);
         }
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        if let Link::Sqlite(_) = link {
+        if link.engine() == Engine::Sqlite {
             numbers.next = link.fetch(&NUMBERS, &[count.into()]).await?[0].int(0)?;
             numbers.end = numbers.next + count;
             return Ok(numbers);

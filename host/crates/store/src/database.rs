@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
-};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
 
 use crate::error::StoreError;
 use crate::link::{Engine, Link, Row, Statement, Value};
+use crate::local::{Local, Work};
+use crate::panics::caught;
 use crate::reader::READERS;
 
 /// Where the data is.
@@ -64,9 +65,12 @@ const SQLITE_BUSY_PAUSE: Duration = Duration::from_millis(10);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Connections that read, beside those that the rounds keep. 4 on SQLite, where each is a thread and two cores are busy; 8
-/// on PostgreSQL, where each waits for the network.
+/// on PostgreSQL, where each waits for the network and the rounds take theirs from the same pool.
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
+
+/// What the writer of SQLite keeps of the file. 16 MiB: see [`pragmas`].
+const SQLITE_WRITER_CACHE_KIB: u32 = 16_384;
 
 /// What a reader of SQLite keeps of the file. 1 MiB: every commit of the writer makes it forget all of it.
 const SQLITE_READER_CACHE_KIB: u32 = 1_024;
@@ -77,19 +81,20 @@ const STATEMENTS_MAX: usize = 400;
 /// The readers of a database, and what it takes to connect a writer.
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
-    Sqlite { options: SqliteConnectOptions, readers: SqlitePool },
-    Postgres { options: PgConnectOptions, readers: PgPool },
+    Sqlite { path: Arc<Path>, readers: SqlitePool },
+    Postgres { options: Box<PgConnectOptions>, readers: PgPool },
 }
 
 /// A connection of its own.
 pub(crate) enum Connection {
-    Sqlite(SqliteConnection),
+    Sqlite(Local),
     Postgres(PgConnection),
 }
 
-/// A connection that was lent for reading.
+/// A connection for reading: one that was lent by the pool, or one of the caller's own.
 pub(crate) enum Reader {
     Sqlite(PoolConnection<Sqlite>),
+    Local(Local),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -97,7 +102,21 @@ impl Reader {
     pub(crate) fn link(&mut self) -> Link<'_> {
         match self {
             Self::Sqlite(connection) => Link::Sqlite(connection),
+            Self::Local(connection) => Link::Local(connection),
             Self::Postgres(connection) => Link::Postgres(connection),
+        }
+    }
+}
+
+impl Reader {
+    /// Does work on it, and gives it back; an error when the work panicked.
+    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+        match self {
+            Self::Local(local) => local.lend(work).await.map(|(local, done)| (Self::Local(local), done)),
+            mut lent => {
+                let done = caught(work.on(&mut lent.link())).await;
+                Ok((lent, done.ok_or(sqlx::Error::WorkerCrashed)?))
+            }
         }
     }
 }
@@ -105,15 +124,26 @@ impl Reader {
 impl Connection {
     pub(crate) fn link(&mut self) -> Link<'_> {
         match self {
-            Self::Sqlite(connection) => Link::Sqlite(connection),
+            Self::Sqlite(connection) => Link::Local(connection),
             Self::Postgres(connection) => Link::Postgres(connection),
+        }
+    }
+
+    /// Does work on it, and gives it back; an error when the work panicked.
+    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+        match self {
+            Self::Sqlite(local) => local.lend(work).await.map(|(local, done)| (Self::Sqlite(local), done)),
+            Self::Postgres(mut connection) => {
+                let done = caught(work.on(&mut Link::Postgres(&mut connection))).await;
+                Ok((Self::Postgres(connection), done.ok_or(sqlx::Error::WorkerCrashed)?))
+            }
         }
     }
 
     /// Says goodbye to the server; on SQLite, also writes the log back into the file.
     pub(crate) async fn close(self) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite(connection) => connection.close().await,
+            Self::Sqlite(connection) => connection.close(),
             Self::Postgres(connection) => connection.close().await,
         }
     }
@@ -124,12 +154,11 @@ impl Database {
     pub(crate) fn new(location: &Location) -> Self {
         match location {
             Location::Sqlite(path) => {
-                let options = sqlite_options(path);
-                let readers =
-                    SqlitePoolOptions::new().max_connections(READERS + SQLITE_READERS).acquire_timeout(CONNECT_MAX);
-                let read_only = options.clone().create_if_missing(false).pragma("query_only", "ON");
-                let read_only = read_only.pragma("cache_size", format!("-{SQLITE_READER_CACHE_KIB}"));
-                Self::Sqlite { readers: readers.connect_lazy_with(read_only), options }
+                let readers = SqlitePoolOptions::new().max_connections(SQLITE_READERS).acquire_timeout(CONNECT_MAX);
+                let reading = pragmas(Whose::Reader).into_iter();
+                let options = reading.fold(sqlite_options(path), |options, (name, value)| options.pragma(name, value));
+                let readers = readers.connect_lazy_with(options.create_if_missing(false));
+                Self::Sqlite { path: path.as_path().into(), readers }
             }
             Location::Postgres(options) => {
                 let options = (**options)
@@ -144,7 +173,7 @@ impl Database {
                 // A plan that was made for an empty table is a bad one for the full table, and PostgreSQL keeps plans until it
                 // looks at the table again, a minute later. Readers plan each time; see the committer for what writers do.
                 let planning = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
-                Self::Postgres { readers: readers.connect_lazy_with(planning), options }
+                Self::Postgres { readers: readers.connect_lazy_with(planning), options: Box::new(options) }
             }
         }
     }
@@ -159,7 +188,7 @@ impl Database {
     /// A new connection of the caller's own.
     pub(crate) async fn connect(&self) -> sqlx::Result<Connection> {
         match self {
-            Self::Sqlite { options, .. } => connect_sqlite(options).await.map(Connection::Sqlite),
+            Self::Sqlite { path, .. } => open_local(path, Whose::Writer).await.map(Connection::Sqlite),
             Self::Postgres { options, .. } => options.connect().await.map(Connection::Postgres),
         }
     }
@@ -182,6 +211,14 @@ impl Database {
         match self {
             Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Sqlite),
             Self::Postgres { readers, .. } => readers.acquire().await.map(Reader::Postgres),
+        }
+    }
+
+    /// A connection for whoever asks again and again: on SQLite one of the caller's own.
+    pub(crate) async fn own_reader(&self) -> sqlx::Result<Reader> {
+        match self {
+            Self::Sqlite { path, .. } => open_local(path, Whose::Reader).await.map(Reader::Local),
+            Self::Postgres { .. } => self.reader().await,
         }
     }
 
@@ -220,12 +257,23 @@ impl Database {
     /// Brings the tables to what this program knows.
     pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
         let migrator = Migrator::with_migrations(migrations(self.engine()));
-        let mut connection = self.connect().await.map_err(StoreError::connecting)?;
-        let migrated = match &mut connection {
-            Connection::Sqlite(connection) => migrator.run(connection).await,
-            Connection::Postgres(connection) => migrator.run(connection).await,
+        let connecting = StoreError::connecting;
+        let migrated = match self {
+            Self::Sqlite { path, .. } => {
+                // The file may be new, and somebody else may be turning it to WAL.
+                open_local(path, Whose::Writer).await.map_err(connecting)?.close().map_err(connecting)?;
+                let mut connection = sqlite_options(path).connect().await.map_err(connecting)?;
+                let migrated = migrator.run(&mut connection).await;
+                let _ = connection.close().await;
+                migrated
+            }
+            Self::Postgres { options, .. } => {
+                let mut connection = options.connect().await.map_err(connecting)?;
+                let migrated = migrator.run(&mut connection).await;
+                let _ = connection.close().await;
+                migrated
+            }
         };
-        let _ = connection.close().await;
         migrated.map_err(StoreError::Migration)
     }
 }
@@ -239,10 +287,37 @@ pub struct MigrationState {
     pub known: i64,
 }
 
+/// What a connection to SQLite is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Writer,
+    Reader,
+}
+
+/// How a connection to SQLite is set up.
+///
 /// WAL: readers and the writer do not wait for each other. FULL: a commit is on disk when it returns, which is what a 200
 /// promises. The log is written back every 4,000 pages, 16 MiB: an index page that many commits touch is written back once.
 /// What a checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever. The writer
 /// keeps 16 MiB of pages: the upper levels of all indexes of some millions of rows.
+fn pragmas(whose: Whose) -> Vec<(&'static str, String)> {
+    let writes = whose == Whose::Writer;
+    let cache_kib = if writes { SQLITE_WRITER_CACHE_KIB } else { SQLITE_READER_CACHE_KIB };
+    let texts = [
+        ("busy_timeout", SQLITE_BUSY_MAX.as_millis().to_string()),
+        ("journal_mode", "wal".to_owned()),
+        ("synchronous", "full".to_owned()),
+        ("foreign_keys", "off".to_owned()),
+        ("wal_autocheckpoint", "4000".to_owned()),
+        ("cache_size", format!("-{cache_kib}")),
+        ("journal_size_limit", (64 << 20).to_string()),
+        ("temp_store", "memory".to_owned()),
+        ("query_only", if writes { "off" } else { "on" }.to_owned()),
+    ];
+    texts.into()
+}
+
+/// The file as sqlx opens it, for the pool and for migrations.
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -251,25 +326,26 @@ fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(SQLITE_BUSY_MAX)
         .foreign_keys(false)
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("cache_size", "-16384")
-        .pragma("journal_size_limit", (64 << 20).to_string())
-        .pragma("temp_store", "memory")
         .statement_cache_capacity(STATEMENTS_MAX)
         .disable_statement_logging()
 }
 
 /// Opens the file. Whoever turns a new file to WAL holds off all others, and SQLite does not wait for that by itself.
-async fn connect_sqlite(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+async fn open_local(path: &Arc<Path>, whose: Whose) -> sqlx::Result<Local> {
+    let open = || {
+        let path = Arc::clone(path);
+        let open = move || Local::open(&path, whose == Whose::Writer, &pragmas(whose), STATEMENTS_MAX);
+        async { tokio::task::spawn_blocking(open).await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) }
+    };
     let is_busy =
         |error: &sqlx::Error| error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("5"));
     for _ in 0..SQLITE_BUSY_MAX.as_millis() / SQLITE_BUSY_PAUSE.as_millis() {
-        match options.connect().await {
+        match open().await {
             Err(error) if is_busy(&error) => tokio::time::sleep(SQLITE_BUSY_PAUSE).await,
-            connected => return connected,
+            opened => return opened,
         }
     }
-    options.connect().await
+    open().await
 }
 
 macro_rules! migration {

@@ -381,7 +381,7 @@ async fn create(link: &mut Link<'_>, plan: &Plan, index: &Index, concurrently: b
 async fn duplicate(link: &mut Link<'_>, plan: &Plan, index: &Index) -> Result<Option<String>, StoreError> {
     let failed = |source| StoreError::database("looking for records with the same key", source);
     let (Some(key), Ok(model)) = (&index.unique, plan.schema.model(&index.model)) else { return Ok(None) };
-    let engine = if matches!(link, Link::Sqlite(_)) { Engine::Sqlite } else { Engine::Postgres };
+    let engine = link.engine();
     let parts = unique_parts(engine, model, key);
     let condition = of_model(&plan.app, &model.name)?;
     let set: Vec<_> = parts.iter().map(|part| format!("{part} IS NOT NULL")).collect();

@@ -99,9 +99,8 @@ pub(crate) fn table_of(seqs: &[i64]) -> Table<'static> {
 }
 
 /// What [`READ_DELIVERIES`] answers; deliveries that are not there are not in it.
-pub(crate) fn found(rows: sqlx::Result<Vec<Row>>) -> Result<HashMap<i64, Delivery>, StoreError> {
+pub(crate) fn found(rows: Vec<Row>) -> Result<HashMap<i64, Delivery>, StoreError> {
     let failed = |source| StoreError::database("reading deliveries", source);
-    let rows = rows.map_err(failed)?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let mut delivery = of_row(&row)?;

@@ -21,6 +21,7 @@ mod invocations;
 mod jobs;
 mod leases;
 mod link;
+mod local;
 mod panics;
 mod reader;
 mod recent;

@@ -1,11 +1,12 @@
 //! One way of asking both databases: statements, values, rows.
 //!
 //! A [`Statement`] has one text for both databases wherever they agree. `{rows}` in it stands for a table of values that a
-//! [`Table`] fills: arrays that are unnested on PostgreSQL, a `VALUES` list on SQLite. Use it as
-//! `WITH r (a, b) AS ({rows}) …`. Rows of nulls may be among them and must do nothing.
+//! [`Table`] fills: arrays that are unnested on PostgreSQL, where each statement is a way to the server and back; one row on
+//! SQLite, where the statement runs once for each. What it does for a row must not depend on the others. Use it as
+//! `WITH r (a, b) AS ({rows}) …`.
 //!
-//! To add a statement, declare a `static` in the module that uses it and list it in [`crate::STATEMENTS`], so that the tests
-//! which prepare each on both databases, and give each a row of nulls, find it.
+//! To add a statement, declare a `static` in the module that uses it and list it in [`crate::STATEMENTS`], so that the test
+//! which prepares each on both databases finds it.
 
 use std::sync::OnceLock;
 
@@ -13,6 +14,8 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection};
+
+use crate::local::{Local, LocalRow};
 
 /// The kind of a column of `{rows}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +34,31 @@ pub struct Statement {
     sqlite: &'static str,
     postgres: &'static str,
     kinds: &'static [Kind],
-    /// The text with its rows, for each size of [`CHUNKS`] on SQLite and in the last place for PostgreSQL.
-    texts: [OnceLock<String>; CHUNKS.len() + 1],
+    /// The text with its rows.
+    texts: Texts,
     /// The same without what comes back.
-    silent: [OnceLock<String>; CHUNKS.len() + 1],
+    silent: Texts,
 }
 
-/// How many rows a statement takes at once on SQLite, each prepared once. Fewer rows are filled up with nulls: a statement
-/// more costs two changes of threads, a row of nulls next to nothing.
-const CHUNKS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+/// A text of each database.
+#[derive(Debug)]
+struct Texts {
+    sqlite: OnceLock<String>,
+    postgres: OnceLock<String>,
+}
+
+impl Texts {
+    const fn new() -> Self {
+        Self { sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
+    fn of(&self, engine: Engine) -> &OnceLock<String> {
+        match engine {
+            Engine::Sqlite => &self.sqlite,
+            Engine::Postgres => &self.postgres,
+        }
+    }
+}
 
 impl Statement {
     /// One text for both.
@@ -59,52 +78,41 @@ impl Statement {
         sqlite: &'static str,
         postgres: &'static str,
     ) -> Self {
-        let texts = [const { OnceLock::new() }; CHUNKS.len() + 1];
-        let silent = [const { OnceLock::new() }; CHUNKS.len() + 1];
-        Self { name, sqlite, postgres, kinds, texts, silent }
+        Self { name, sqlite, postgres, kinds, texts: Texts::new(), silent: Texts::new() }
     }
 
-    fn for_postgres(&'static self) -> &'static str {
+    /// The text with its rows.
+    fn text(&'static self, engine: Engine) -> &'static str {
+        let text = if engine == Engine::Sqlite { self.sqlite } else { self.postgres };
         if self.kinds.is_empty() {
-            return self.postgres;
+            return text;
         }
-        self.texts[CHUNKS.len()].get_or_init(|| {
-            let arrays: Vec<_> = (1..).zip(self.kinds).map(|(at, kind)| format!("${at}::{}", kind.array())).collect();
-            self.postgres.replace("{rows}", &format!("SELECT * FROM unnest({})", arrays.join(", ")))
+        self.texts.of(engine).get_or_init(|| {
+            let kinds = (1..).zip(self.kinds);
+            let rows = match engine {
+                Engine::Sqlite => format!("VALUES ({})", vec!["?"; self.kinds.len()].join(", ")),
+                Engine::Postgres => {
+                    let arrays: Vec<_> = kinds.map(|(at, kind)| format!("${at}::{}", kind.array())).collect();
+                    format!("SELECT * FROM unnest({})", arrays.join(", "))
+                }
+            };
+            text.replace("{rows}", &rows)
         })
     }
 
-    /// The text for `CHUNKS[chunk]` rows.
-    fn for_sqlite(&'static self, chunk: usize) -> &'static str {
-        if self.kinds.is_empty() {
-            return self.sqlite;
-        }
-        self.texts[chunk].get_or_init(|| {
-            let row = format!("({})", vec!["?"; self.kinds.len()].join(", "));
-            self.sqlite.replace("{rows}", &format!("VALUES {}", vec![row; CHUNKS[chunk]].join(", ")))
-        })
-    }
-
-    /// A text without its `RETURNING`: rows that nobody looks at cost as much as those that are written.
-    fn without_answer(&'static self, place: usize, text: &'static str) -> &'static str {
+    /// The same without its `RETURNING`: rows that nobody looks at cost as much as those that are written.
+    fn silent(&'static self, engine: Engine) -> &'static str {
+        let text = self.text(engine);
         let end = text.rfind(" RETURNING ").unwrap_or(text.len());
-        self.silent[place].get_or_init(|| text[..end].to_owned())
+        self.silent.of(engine).get_or_init(|| text[..end].to_owned())
     }
 
     /// Every text that the database will ever be asked to prepare.
     pub(crate) fn texts(&'static self, engine: Engine) -> Vec<&'static str> {
-        let with_rows: Vec<(usize, &'static str)> = match engine {
-            _ if self.kinds.is_empty() => Vec::new(),
-            Engine::Postgres => vec![(CHUNKS.len(), self.for_postgres())],
-            Engine::Sqlite => (0..CHUNKS.len()).map(|chunk| (chunk, self.for_sqlite(chunk))).collect(),
-        };
-        if with_rows.is_empty() {
-            return vec![if engine == Engine::Sqlite { self.sqlite } else { self.postgres }];
+        let mut texts = vec![self.text(engine)];
+        if !self.kinds.is_empty() && self.silent(engine) != texts[0] {
+            texts.push(self.silent(engine));
         }
-        let silent = with_rows.iter().map(|&(place, text)| self.without_answer(place, text));
-        let mut texts: Vec<_> = with_rows.iter().map(|(_, text)| *text).chain(silent).collect();
-        texts.sort_unstable();
-        texts.dedup();
         texts
     }
 }
@@ -194,20 +202,24 @@ impl<'a> Table<'a> {
 /// A connection that a statement runs on.
 pub(crate) enum Link<'c> {
     Sqlite(&'c mut SqliteConnection),
+    /// SQLite too, on this thread.
+    Local(&'c mut Local),
     Postgres(&'c mut PgConnection),
 }
 
 /// One row of an answer.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
+    Local(LocalRow),
     Postgres(PgRow),
 }
 
 /// Reads a column of either database.
 macro_rules! column {
-    ($row:expr, $at:expr) => {
+    ($row:expr, $at:expr, $local:ident) => {
         match $row {
             Row::Sqlite(row) => row.try_get($at),
+            Row::Local(row) => row.$local($at),
             Row::Postgres(row) => row.try_get($at),
         }
     };
@@ -215,27 +227,34 @@ macro_rules! column {
 
 impl Row {
     pub(crate) fn int(&self, at: usize) -> sqlx::Result<i64> {
-        column!(self, at)
+        column!(self, at, int)
     }
 
     pub(crate) fn maybe_int(&self, at: usize) -> sqlx::Result<Option<i64>> {
-        column!(self, at)
+        column!(self, at, maybe_int)
     }
 
     pub(crate) fn text(&self, at: usize) -> sqlx::Result<&str> {
-        column!(self, at)
+        column!(self, at, text)
     }
 
     pub(crate) fn maybe_text(&self, at: usize) -> sqlx::Result<Option<&str>> {
-        column!(self, at)
+        column!(self, at, maybe_text)
     }
 
     pub(crate) fn bytes(&self, at: usize) -> sqlx::Result<&[u8]> {
-        column!(self, at)
+        column!(self, at, bytes)
     }
 }
 
 impl Link<'_> {
+    pub(crate) fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) | Self::Local(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
     /// Runs a statement without rows and reads its answer.
     pub(crate) async fn fetch(
         &mut self,
@@ -247,6 +266,7 @@ impl Link<'_> {
                 let query = values.iter().fold(sqlx::query(statement.sqlite), bind_sqlite);
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite).collect())
             }
+            Self::Local(link) => local(link.fetch(statement.sqlite, values, values.len())),
             Self::Postgres(link) => {
                 let query = values.iter().fold(sqlx::query(statement.postgres), bind_postgres);
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Postgres).collect())
@@ -265,20 +285,19 @@ impl Link<'_> {
         if table.is_empty() {
             return Ok(Vec::new());
         }
+        let text = statement.text(self.engine());
         match self {
             Self::Sqlite(link) => {
                 let mut answer = Vec::new();
-                for (chunk, values) in chunks(&table.values, width) {
-                    let query = bind_rows(statement.for_sqlite(chunk), chunk, values, width);
+                for row in table.values.chunks(width) {
+                    let query = row.iter().fold(sqlx::query(text), bind_sqlite);
                     answer.extend(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite));
                 }
                 Ok(answer)
             }
+            Self::Local(link) => local(link.fetch(text, &table.values, width)),
             Self::Postgres(link) => {
-                let columns = statement.kinds.iter().enumerate();
-                let query = columns.fold(sqlx::query(statement.for_postgres()), |query, (at, kind)| {
-                    bind_array(query, *kind, table.values.iter().skip(at).step_by(width))
-                });
+                let query = bind_arrays(text, statement.kinds, table);
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -287,39 +306,39 @@ impl Link<'_> {
     /// Runs a statement over a table of values and answers how many rows it wrote.
     pub(crate) async fn count_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<usize> {
         let width = statement.kinds.len();
-        let mut count = 0_u64;
+        debug_assert_eq!(table.values.len(), table.len * width, "{}", statement.name);
         if table.is_empty() {
             return Ok(0);
         }
-        match self {
+        let text = statement.silent(self.engine());
+        let count = match self {
             Self::Sqlite(link) => {
-                for (chunk, values) in chunks(&table.values, width) {
-                    let text = statement.without_answer(chunk, statement.for_sqlite(chunk));
-                    let query = bind_rows(text, chunk, values, width);
+                let mut count = 0;
+                for row in table.values.chunks(width) {
+                    let query = row.iter().fold(sqlx::query(text), bind_sqlite);
                     count += query.execute(&mut **link).await?.rows_affected();
                 }
+                count
             }
+            Self::Local(link) => return link.count(text, &table.values, width),
             Self::Postgres(link) => {
-                let text = statement.without_answer(CHUNKS.len(), statement.for_postgres());
-                let query = statement.kinds.iter().enumerate().fold(sqlx::query(text), |query, (at, kind)| {
-                    bind_array(query, *kind, table.values.iter().skip(at).step_by(width))
-                });
-                count += query.execute(&mut **link).await?.rows_affected();
+                bind_arrays(text, statement.kinds, table).execute(&mut **link).await?.rows_affected()
             }
-        }
+        };
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Runs a statement that was put together at run time, and reads its answer. `sql` must hold no value from outside.
     pub(crate) async fn fetch_text(&mut self, sql: &str, values: &[Value<'_>]) -> sqlx::Result<Vec<Row>> {
-        let sql = AssertSqlSafe(sql).into_sql_str();
+        let safe = || AssertSqlSafe(sql).into_sql_str();
         match self {
             Self::Sqlite(link) => {
-                let query = values.iter().fold(sqlx::query(sql), bind_sqlite);
+                let query = values.iter().fold(sqlx::query(safe()), bind_sqlite);
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite).collect())
             }
+            Self::Local(link) => local(link.fetch(sql, values, values.len())),
             Self::Postgres(link) => {
-                let query = values.iter().fold(sqlx::query(sql), bind_postgres);
+                let query = values.iter().fold(sqlx::query(safe()), bind_postgres);
                 Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -328,16 +347,11 @@ impl Link<'_> {
     /// Has every text of a statement prepared, and runs none.
     pub(crate) async fn prepare(&mut self, statement: &'static Statement) -> sqlx::Result<()> {
         use sqlx::Executor as _;
-        match self {
-            Self::Sqlite(link) => {
-                for text in statement.texts(Engine::Sqlite) {
-                    link.prepare(text.into_sql_str()).await?;
-                }
-            }
-            Self::Postgres(link) => {
-                for text in statement.texts(Engine::Postgres) {
-                    link.prepare(text.into_sql_str()).await?;
-                }
+        for text in statement.texts(self.engine()) {
+            match self {
+                Self::Sqlite(link) => link.prepare(text.into_sql_str()).await.map(drop)?,
+                Self::Local(link) => link.prepare(text)?,
+                Self::Postgres(link) => link.prepare(text.into_sql_str()).await.map(drop)?,
             }
         }
         Ok(())
@@ -347,32 +361,17 @@ impl Link<'_> {
     /// outside.
     pub(crate) async fn run(&mut self, sql: &str) -> sqlx::Result<()> {
         use sqlx::Executor as _;
-        let sql = AssertSqlSafe(sql).into_sql_str();
+        let safe = || AssertSqlSafe(sql).into_sql_str();
         match self {
-            Self::Sqlite(link) => link.execute(sqlx::raw_sql(sql)).await.map(drop),
-            Self::Postgres(link) => link.execute(sqlx::raw_sql(sql)).await.map(drop),
+            Self::Sqlite(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
+            Self::Local(link) => link.run(sql),
+            Self::Postgres(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
         }
     }
 }
 
-/// Cuts rows into pieces of at most the largest of [`CHUNKS`]; answers each with the place of the size that it takes.
-fn chunks<'v, 'a>(values: &'v [Value<'a>], width: usize) -> impl Iterator<Item = (usize, &'v [Value<'a>])> {
-    let largest = CHUNKS.len() - 1;
-    values.chunks(CHUNKS[largest] * width).map(move |piece| {
-        let chunk = CHUNKS.partition_point(|size| size * width < piece.len());
-        (chunk, piece)
-    })
-}
-
-/// Binds a piece, filled up with nulls.
-fn bind_rows<'q>(
-    text: &'static str,
-    chunk: usize,
-    values: &[Value<'_>],
-    width: usize,
-) -> Query<'q, Sqlite, SqliteArguments> {
-    let query = values.iter().fold(sqlx::query(text), bind_sqlite);
-    (values.len()..CHUNKS[chunk] * width).fold(query, |query, _| query.bind(None::<i64>))
+fn local(rows: sqlx::Result<Vec<LocalRow>>) -> sqlx::Result<Vec<Row>> {
+    Ok(rows?.into_iter().map(Row::Local).collect())
 }
 
 fn bind_sqlite<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value<'_>) -> Query<'q, Sqlite, SqliteArguments> {
@@ -391,6 +390,12 @@ fn bind_postgres<'q>(query: Query<'q, Postgres, PgArguments>, value: &Value<'_>)
         Value::Text(value) => query.bind(value),
         Value::Bytes(value) => query.bind(value),
     }
+}
+
+fn bind_arrays<'q>(text: &'static str, kinds: &[Kind], table: &Table<'_>) -> Query<'q, Postgres, PgArguments> {
+    kinds.iter().enumerate().fold(sqlx::query(text), |query, (at, kind)| {
+        bind_array(query, *kind, table.values.iter().skip(at).step_by(kinds.len()))
+    })
 }
 
 fn bind_array<'q, 'v>(
@@ -424,29 +429,6 @@ impl<'a> Value<'a> {
         match self {
             Value::Bytes(value) => *value,
             _ => unreachable!("a statement's kinds say what its rows hold"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::database::{Connection, Database, Location};
-    use crate::{STATEMENTS, Store};
-
-    #[tokio::test]
-    async fn a_row_of_nulls_does_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(folder.path().join("nulls.db"));
-        Store::migrate(&location).await.unwrap();
-        let Connection::Sqlite(mut connection) = Database::new(&location).connect().await.unwrap() else { panic!() };
-        for statement in STATEMENTS.iter().copied().filter(|statement| !statement.kinds.is_empty()) {
-            let (name, width, text) = (statement.name, statement.kinds.len(), statement.for_sqlite(0));
-            let answer = bind_rows(text, 0, &[], width).fetch_all(&mut connection).await;
-            assert!(answer.unwrap_or_else(|error| panic!("{name}: {error}")).is_empty(), "{name}");
-            let silent = statement.without_answer(0, text);
-            let wrote = bind_rows(silent, 0, &[], width).execute(&mut connection).await;
-            assert_eq!(wrote.unwrap_or_else(|error| panic!("{name}: {error}")).rows_affected(), 0, "{name}");
         }
     }
 }

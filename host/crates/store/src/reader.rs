@@ -12,7 +12,8 @@ use tradewind_model::{RecordKey, Shop};
 use crate::database::{Database, Reader};
 use crate::error::StoreError;
 use crate::inbox::{self, Delivery, READ_DELIVERIES};
-use crate::link::{Row, Statement, Table};
+use crate::link::Link;
+use crate::local::Work;
 use crate::panics::caught;
 use crate::records::{self, READ_RECORDS, Stored};
 
@@ -21,6 +22,9 @@ const ROUND_MAX: usize = 256;
 
 /// Rounds that are under way at once, each with a connection of its own.
 pub(crate) const READERS: u32 = 2;
+
+/// How often a reader lets others run before it begins a round. 2: see the committer, which does the same.
+const GATHERINGS: u32 = 2;
 
 /// How long a connection is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it again,
 /// and a busy host needs no such look.
@@ -88,8 +92,19 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
     let mut reader = KeptReader { database, reader: None };
     loop {
         let mut round = Vec::new();
-        if questions.lock().await.recv_many(&mut round, ROUND_MAX).await == 0 {
-            return;
+        {
+            let mut questions = questions.lock().await;
+            if questions.recv_many(&mut round, ROUND_MAX).await == 0 {
+                return;
+            }
+            for _ in 0..GATHERINGS {
+                tokio::task::yield_now().await;
+            }
+            while round.len() < ROUND_MAX
+                && let Ok(question) = questions.try_recv()
+            {
+                round.push(question);
+            }
         }
         let (mut records, mut deliveries) = (Vec::new(), Vec::new());
         for question in round {
@@ -112,21 +127,46 @@ struct KeptReader {
 }
 
 impl KeptReader {
-    async fn fetch_rows(&mut self, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+    /// Has something read, again on a new connection when the kept one fails.
+    async fn read<W: Work + Clone>(&mut self, read: W) -> sqlx::Result<W::Done> {
+        let is_fresh =
+            |(reader, used): &(Reader, Instant)| matches!(reader, Reader::Local(_)) || used.elapsed() < UNUSED_MAX;
         // Out of its place while it is used: whoever panics or goes away in the middle does not leave it to the next.
-        let kept = self.reader.take().filter(|(_, used)| used.elapsed() < UNUSED_MAX);
-        if let Some((mut reader, _)) = kept {
-            let answer = timeout(ANSWER_MAX, reader.link().fetch_rows(statement, table)).await;
-            if let Ok(Ok(rows)) = answer {
-                self.reader = Some((reader, Instant::now()));
-                return Ok(rows);
-            }
-            // The server may have gone away and come back since the last round.
+        let kept = self.reader.take().filter(is_fresh);
+        if let Some((reader, _)) = kept
+            && let Ok(Ok((reader, Ok(answer)))) = timeout(ANSWER_MAX, reader.lend(read.clone())).await
+        {
+            self.reader = Some((reader, Instant::now()));
+            return Ok(answer);
         }
-        let mut reader = self.database.reader().await?;
-        let rows = reader.link().fetch_rows(statement, table).await?;
-        self.reader = Some((reader, Instant::now()));
-        Ok(rows)
+        // The server may have gone away and come back since the last round.
+        let (reader, answer) = self.database.own_reader().await?.lend(read).await?;
+        if answer.is_ok() {
+            self.reader = Some((reader, Instant::now()));
+        }
+        answer
+    }
+}
+
+#[derive(Clone)]
+struct ReadRecords(Arc<[(Shop, RecordKey)]>);
+
+impl Work for ReadRecords {
+    type Done = Result<HashMap<(Shop, RecordKey), Stored>, StoreError>;
+
+    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
+        Ok(records::found(link.fetch_rows(&READ_RECORDS, &records::table_of(&self.0)).await?))
+    }
+}
+
+#[derive(Clone)]
+struct ReadDeliveries(Arc<[i64]>);
+
+impl Work for ReadDeliveries {
+    type Done = Result<HashMap<i64, Delivery>, StoreError>;
+
+    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
+        Ok(inbox::found(link.fetch_rows(&READ_DELIVERIES, &inbox::table_of(&self.0)).await?))
     }
 }
 
@@ -134,10 +174,9 @@ async fn answer_records(reader: &mut KeptReader, asked: Vec<((Shop, RecordKey), 
     if asked.is_empty() {
         return;
     }
-    let keys: Vec<_> = asked.iter().map(|((shop, key), _)| (shop, key)).collect();
-    let table = records::table_of(&keys);
-    let found = reader.fetch_rows(&READ_RECORDS, &table).await;
-    let found = records::found(found).map_err(Arc::new);
+    let read = ReadRecords(asked.iter().map(|(key, _)| key.clone()).collect());
+    let failed = |source| StoreError::database("reading records", source);
+    let found = reader.read(read).await.map_err(failed).and_then(|found| found).map_err(Arc::new);
     if asked.len() > 1 && is_damaged(&found) {
         for one in asked {
             Box::pin(answer_records(reader, vec![one])).await;
@@ -151,9 +190,9 @@ async fn answer_deliveries(reader: &mut KeptReader, asked: Vec<(i64, Answer<Deli
     if asked.is_empty() {
         return;
     }
-    let seqs: Vec<_> = asked.iter().map(|(seq, _)| *seq).collect();
-    let found = reader.fetch_rows(&READ_DELIVERIES, &inbox::table_of(&seqs)).await;
-    let found = inbox::found(found).map_err(Arc::new);
+    let read = ReadDeliveries(asked.iter().map(|(seq, _)| *seq).collect());
+    let failed = |source| StoreError::database("reading deliveries", source);
+    let found = reader.read(read).await.map_err(failed).and_then(|found| found).map_err(Arc::new);
     if asked.len() > 1 && is_damaged(&found) {
         for one in asked {
             Box::pin(answer_deliveries(reader, vec![one])).await;

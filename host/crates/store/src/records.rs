@@ -31,7 +31,7 @@ pub(crate) static READ_RECORDS: Statement = Statement::rows(
 );
 
 /// The rows of [`READ_RECORDS`].
-pub(crate) fn table_of<'a>(keys: &[(&'a Shop, &'a RecordKey)]) -> Table<'a> {
+pub(crate) fn table_of(keys: &[(Shop, RecordKey)]) -> Table<'_> {
     let mut table = Table::default();
     for (shop, key) in keys {
         table.push([&*shop.app, &*shop.id, &*key.model, &*key.id].map(Into::into));
@@ -40,9 +40,8 @@ pub(crate) fn table_of<'a>(keys: &[(&'a Shop, &'a RecordKey)]) -> Table<'a> {
 }
 
 /// What [`READ_RECORDS`] answers; records that are not there are not in it.
-pub(crate) fn found(rows: sqlx::Result<Vec<Row>>) -> Result<HashMap<(Shop, RecordKey), Stored>, StoreError> {
+pub(crate) fn found(rows: Vec<Row>) -> Result<HashMap<(Shop, RecordKey), Stored>, StoreError> {
     let failed = |source| StoreError::database("reading records", source);
-    let rows = rows.map_err(failed)?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let text = |at| row.text(at).map_err(failed);

@@ -20,7 +20,7 @@ pub(crate) static INSERT_RECORDS: Statement = Statement::rows(
     &[Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Json, Kind::Int, Kind::Int],
     "WITH r (app, shop, model, id, version, doc, platform_updated_us, now_ms) AS ({rows}) \
      INSERT INTO records (app, shop, model, id, version, doc, platform_updated_us, created_ms, updated_ms) \
-     SELECT app, shop, model, id, version, doc, platform_updated_us, now_ms, now_ms FROM r WHERE id IS NOT NULL \
+     SELECT app, shop, model, id, version, doc, platform_updated_us, now_ms, now_ms FROM r WHERE true \
      ON CONFLICT (app, shop, model, id) DO NOTHING RETURNING version",
 );
 

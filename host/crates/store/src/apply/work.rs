@@ -29,7 +29,7 @@ pub(crate) static INSERT_DELIVERIES: Statement = Statement::rows(
     "WITH r (seq, app, shop, platform, webhook_id, topic, event_id, lane, body_sha256, received_ms, triggered_ms, headers, \
      body_bytes, body) AS ({rows}) \
      INSERT INTO deliveries (seq, app, shop, platform, webhook_id, topic, event_id, lane, body_sha256, received_ms, \
-     triggered_ms, headers, body_bytes, body) SELECT * FROM r WHERE seq IS NOT NULL ON CONFLICT DO NOTHING RETURNING seq",
+     triggered_ms, headers, body_bytes, body) SELECT * FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
 );
 
 pub(crate) static INSERT_JOBS: Statement = Statement::rows(
@@ -58,7 +58,7 @@ pub(crate) static INSERT_JOBS: Statement = Statement::rows(
      INSERT INTO jobs (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, \
      delivery_seq, policy, payload, created_ms) \
      SELECT seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, 0, depth, delivery_seq, \
-     policy, payload, created_ms FROM r WHERE seq IS NOT NULL ON CONFLICT DO NOTHING RETURNING seq",
+     policy, payload, created_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
 );
 
 pub(crate) static DELETE_JOBS: Statement = Statement::rows(
@@ -112,7 +112,7 @@ pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
     "WITH r (seq, app, shop, at_ms, delivery_seq, job_seq, job_id, plugin, version, action, phase, outcome, detail, \
      attempt, duration_us) AS ({rows}) \
      INSERT INTO invocations (seq, app, shop, at_ms, delivery_seq, job_seq, job_id, plugin, version, action, phase, \
-     outcome, detail, attempt, duration_us) SELECT * FROM r WHERE seq IS NOT NULL",
+     outcome, detail, attempt, duration_us) SELECT * FROM r",
 );
 
 /// Deletes the jobs that are done and puts the others where they wait.

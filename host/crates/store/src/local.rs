@@ -1,0 +1,240 @@
+//! SQLite, many statements at a time.
+//!
+//! The pool's connections each have a thread, which every statement is sent to and answered from: two changes of threads that
+//! cost more than most statements. The writer and the readers of rounds have many to ask at once, and go to a thread with all
+//! of them ([`Local::lend`]). Nothing in here waits for anything but the disk.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use rusqlite::types::{Type, Value as Column, ValueRef};
+use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, ffi, types::ToSqlOutput};
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use crate::link::{Link, Value};
+
+/// A connection that is used by one thread at a time.
+pub(crate) struct Local(Connection);
+
+/// Work that is done on a connection.
+pub(crate) trait Work: Send + 'static {
+    /// What comes of it. After an error nobody uses the connection again.
+    type Done: Send + 'static;
+
+    /// Does it, and waits for nothing but the connection.
+    fn on(self, link: &mut Link<'_>) -> impl Future<Output = sqlx::Result<Self::Done>> + Send;
+}
+
+/// One row of an answer.
+pub(crate) struct LocalRow(Vec<Column>);
+
+/// What SQLite refused, as the rest of the crate knows errors of databases.
+#[derive(Debug)]
+struct Refused {
+    /// SQLite's extended code.
+    code: i32,
+    message: String,
+}
+
+impl Local {
+    /// Opens a file that is there, or makes it, and sets it up.
+    pub(crate) fn open(path: &Path, create: bool, pragmas: &[(&str, String)], statements: usize) -> sqlx::Result<Self> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+        let connection = Connection::open_with_flags(path, flags).map_err(error_of)?;
+        connection.set_prepared_statement_cache_capacity(statements);
+        for (name, value) in pragmas {
+            connection.pragma_update(None, name, value).map_err(error_of)?;
+        }
+        Ok(Self(connection))
+    }
+
+    /// Does work on a thread that may wait for the disk, and gives the connection back; an error when the work panicked.
+    pub(crate) async fn lend<W: Work>(mut self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+        let work = move || {
+            let done = at_once(work.on(&mut Link::Local(&mut self)));
+            (self, done)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| sqlx::Error::WorkerCrashed)
+    }
+
+    /// Runs statements that take no values and give no answer.
+    pub(crate) fn run(&mut self, sql: &str) -> sqlx::Result<()> {
+        self.0.execute_batch(sql).map_err(error_of)
+    }
+
+    /// Has a statement prepared.
+    pub(crate) fn prepare(&mut self, sql: &str) -> sqlx::Result<()> {
+        self.0.prepare_cached(sql).map(drop).map_err(error_of)
+    }
+
+    /// Runs a statement once for each row of `width` values, or once without values when there are none, and reads all that it
+    /// answers.
+    pub(crate) fn fetch(&mut self, sql: &str, values: &[Value<'_>], width: usize) -> sqlx::Result<Vec<LocalRow>> {
+        let mut statement = self.0.prepare_cached(sql).map_err(error_of)?;
+        let columns = statement.column_count();
+        let mut answer = Vec::new();
+        for row in rows_of(values, width) {
+            bind(&mut statement, row)?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().map_err(error_of)? {
+                let mut taken = Vec::with_capacity(columns);
+                for at in 0..columns {
+                    let column = Column::try_from(row.get_ref(at).map_err(error_of)?);
+                    taken.push(column.map_err(|error| sqlx::Error::Decode(Box::new(error)))?);
+                }
+                answer.push(LocalRow(taken));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Runs a statement that answers nothing once for each row of `width` values, and counts what it wrote.
+    pub(crate) fn count(&mut self, sql: &str, values: &[Value<'_>], width: usize) -> sqlx::Result<usize> {
+        let mut statement = self.0.prepare_cached(sql).map_err(error_of)?;
+        let mut count = 0;
+        for row in rows_of(values, width) {
+            bind(&mut statement, row)?;
+            count += statement.raw_execute().map_err(error_of)?;
+        }
+        Ok(count)
+    }
+
+    /// Closes the file. The last one who does writes the log back.
+    pub(crate) fn close(self) -> sqlx::Result<()> {
+        self.0.close().map_err(|(_, error)| error_of(error))
+    }
+}
+
+/// The outcome of work that waits for nobody, because all that it asks is answered on this thread.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("work on a connection waits for nothing but the connection"),
+    }
+}
+
+/// The rows of a table; one that is empty where there are no values.
+fn rows_of<'v, 'a>(values: &'v [Value<'a>], width: usize) -> impl Iterator<Item = &'v [Value<'a>]> {
+    let once = values.is_empty().then_some(values);
+    once.into_iter().chain(values.chunks(width.max(1)))
+}
+
+/// Binds the values of one row. SQLite takes `$2` for a name and counts parameters as they come; here it means the second
+/// value, as on PostgreSQL. A table's parameters have no names.
+fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> sqlx::Result<()> {
+    for at in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(at).map_or(Ok(at), |name| name.trim_start_matches('$').parse::<usize>());
+        let value = number.ok().and_then(|number| values.get(number.checked_sub(1)?));
+        let value = value.ok_or_else(|| sqlx::Error::Protocol(format!("the parameter {at} has no value")))?;
+        statement.raw_bind_parameter(at, value).map_err(error_of)?;
+    }
+    Ok(())
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match *self {
+            Self::Int(value) => value.map_or(ValueRef::Null, ValueRef::Integer),
+            Self::Real(value) => ValueRef::Real(value),
+            Self::Text(value) => value.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
+            Self::Bytes(value) => value.map_or(ValueRef::Null, ValueRef::Blob),
+        };
+        Ok(ToSqlOutput::Borrowed(value))
+    }
+}
+
+impl LocalRow {
+    pub(crate) fn maybe_int(&self, at: usize) -> sqlx::Result<Option<i64>> {
+        match self.column(at)? {
+            Column::Null => Ok(None),
+            Column::Integer(value) => Ok(Some(*value)),
+            other => Err(unlike(at, Type::Integer, other)),
+        }
+    }
+
+    pub(crate) fn int(&self, at: usize) -> sqlx::Result<i64> {
+        self.maybe_int(at)?.ok_or_else(|| unlike(at, Type::Integer, &Column::Null))
+    }
+
+    pub(crate) fn maybe_text(&self, at: usize) -> sqlx::Result<Option<&str>> {
+        match self.column(at)? {
+            Column::Null => Ok(None),
+            Column::Text(value) => Ok(Some(value)),
+            other => Err(unlike(at, Type::Text, other)),
+        }
+    }
+
+    pub(crate) fn text(&self, at: usize) -> sqlx::Result<&str> {
+        self.maybe_text(at)?.ok_or_else(|| unlike(at, Type::Text, &Column::Null))
+    }
+
+    pub(crate) fn bytes(&self, at: usize) -> sqlx::Result<&[u8]> {
+        match self.column(at)? {
+            Column::Blob(value) => Ok(value),
+            other => Err(unlike(at, Type::Blob, other)),
+        }
+    }
+
+    fn column(&self, at: usize) -> sqlx::Result<&Column> {
+        self.0.get(at).ok_or(sqlx::Error::ColumnIndexOutOfBounds { index: at, len: self.0.len() })
+    }
+}
+
+fn unlike(at: usize, wanted: Type, found: &Column) -> sqlx::Error {
+    let source = format!("it is {} where {wanted} is expected", found.data_type()).into();
+    sqlx::Error::ColumnDecode { index: at.to_string(), source }
+}
+
+fn error_of(error: rusqlite::Error) -> sqlx::Error {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    match (code, error) {
+        (Some(code), rusqlite::Error::SqliteFailure(_, Some(message))) => sqlx::Error::from(Refused { code, message }),
+        (Some(code), error) => sqlx::Error::from(Refused { code, message: error.to_string() }),
+        (None, error) => sqlx::Error::Protocol(error.to_string()),
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "(code: {}) {}", self.code, self.message)
+    }
+}
+
+impl StdError for Refused {}
+
+impl DatabaseError for Refused {
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some(self.code.to_string().into())
+    }
+
+    fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self.code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => ErrorKind::UniqueViolation,
+            ffi::SQLITE_CONSTRAINT_NOTNULL => ErrorKind::NotNullViolation,
+            ffi::SQLITE_CONSTRAINT_CHECK => ErrorKind::CheckViolation,
+            ffi::SQLITE_CONSTRAINT_FOREIGNKEY => ErrorKind::ForeignKeyViolation,
+            _ => ErrorKind::Other,
+        }
+    }
+}
