@@ -9,6 +9,8 @@
 //! What is not equal, always in favour of Node.js: it keeps no bodies for replay, no log of what ran, and loses the call to
 //! the platform when it dies. Plugins' log entries are switched off.
 
+#[path = "webhooks/bare.rs"]
+mod bare;
 #[path = "webhooks/burst.rs"]
 mod burst;
 #[path = "webhooks/feed.rs"]

@@ -3,6 +3,8 @@
 //! A plugin works on a copy of the record. While it does, the record may be written by others of the same unit (an action
 //! that it runs, another plugin), so only what changed in the copy is written, field by field, over what the unit has.
 
+use std::collections::HashSet;
+
 use tradewind_model::document::{self, DOCUMENT_BYTES_MAX, FieldProblem, Mode, canonical};
 use tradewind_model::schema::Model;
 use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey};
@@ -90,8 +92,9 @@ fn changed(doc: &Json, set: &[(String, Json)], removed: &[String]) -> Json {
     if removed.is_empty() {
         return doc;
     }
+    let removed: HashSet<&str> = removed.iter().map(String::as_str).collect();
     let members = doc.members().unwrap_or_default();
-    let left = members.iter().filter(|(name, _)| !removed.contains(name));
+    let left = members.iter().filter(|(name, _)| !removed.contains(name.as_str()));
     Json::object(left.map(|(name, value)| (name.as_str(), value)))
 }
 

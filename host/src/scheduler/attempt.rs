@@ -32,6 +32,14 @@ pub(crate) struct Tag {
     pub(crate) panics: u32,
 }
 
+impl Tag {
+    /// The same for a job that is read again before it runs: what it carries is let go.
+    pub(crate) fn to_read_again(&self) -> Self {
+        let job = Job { payload: None, checkpoint: None, ..(*self.job).clone() };
+        Self { job: Arc::new(job), stale: true, room: None, ..self.clone() }
+    }
+}
+
 /// A job as the schedule sees it. One in retry waits for its time.
 pub(crate) fn head_of(mut job: Job, was_read: bool, payloads: &Payloads) -> Head<Tag> {
     let room = payloads.keep(&mut job).map(Arc::new);

@@ -13,7 +13,7 @@ pub(crate) const JOBS_IN_FLIGHT_MAX_POSTGRES: usize = 256;
 /// Default of `jobs_held_max`, jobs. A kilobyte each: 50 MB. Beyond it every shop is held to a little.
 pub(crate) const JOBS_HELD_MAX: usize = 50_000;
 
-/// Bytes of what waiting jobs carry that are held in memory. 8 MiB: some 800 jobs with a usual record, more than wait on a host
+/// Bytes of what held jobs carry that are kept in memory. 8 MiB: some 800 jobs with a usual record, more than wait on a host
 /// that keeps up. The others' are read again when it is their turn.
 pub const PAYLOADS_BYTES_MAX: usize = 8 << 20;
 
@@ -58,8 +58,8 @@ pub const MESSAGES_MAX: usize = 8_192;
 /// was just offered may wait for it.
 pub(crate) const TAKEN_IN_MAX: usize = 64;
 
-/// Reads of queued jobs at once. 4: half of the connections that read; the others are for the jobs themselves.
-pub(crate) const REFILLS_AT_ONCE_MAX: usize = 4;
+/// Reads of queued jobs at once. 2: half of the connections that read SQLite; the others are for the jobs themselves.
+pub(crate) const REFILLS_AT_ONCE_MAX: usize = 2;
 
 /// Delayed jobs that one statement brings to the queue.
 pub(crate) const WOKEN_ROWS_MAX: u32 = 256;

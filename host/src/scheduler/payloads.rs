@@ -1,5 +1,6 @@
-//! What waiting jobs carry, bounded by bytes: how many wait is bounded elsewhere, and one may carry a mebibyte. What finds no
-//! room is left in the database, and read when it is the job's turn.
+//! What the schedule keeps of what jobs carry, bounded by bytes: how many it holds is bounded elsewhere, and one may carry a
+//! mebibyte. What finds no room is let go, and read again when it is the job's turn. What is on its way here, in a read or an
+//! offer, is not counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use tradewind_store::Job;
 
 use super::limits::{PAYLOAD_BYTES_FREE, PAYLOADS_BYTES_MAX};
 
-/// The room for what waiting jobs carry. Cheap to clone.
+/// The room for what held jobs carry. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Payloads(Arc<AtomicUsize>);
 

@@ -116,7 +116,7 @@ impl<R: Runs> Driver<R> {
                 if head.lane.is_some() {
                     // It keeps its place, and its lane waits. What the attempt changed of it is read when it is its turn.
                     head.not_before_ms = u64::try_from(run_at_ms).unwrap_or_default();
-                    head.tag = Tag { stale: true, unknown: 0, ..head.tag };
+                    head.tag = Tag { unknown: 0, ..head.tag.to_read_again() };
                     self.schedule.put_back(head, ran_us);
                 } else {
                     self.schedule.done(seq, ran_us);
@@ -171,7 +171,7 @@ impl<R: Runs> Driver<R> {
         // It may have made jobs that nobody has told of: whatever comes now waits until they are read.
         self.look_for_made(head.part, &head.shop, head.seq);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.unknown);
-        head.tag = Tag { stale: true, unknown: head.tag.unknown.saturating_add(1), ..head.tag };
+        head.tag = Tag { unknown: head.tag.unknown.saturating_add(1), ..head.tag.to_read_again() };
         self.put_back_after(head, ran_us, pause);
     }
 
@@ -187,7 +187,7 @@ impl<R: Runs> Driver<R> {
         );
         self.remember(&error);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.panics);
-        head.tag = Tag { stale: true, panics: head.tag.panics.saturating_add(1), ..head.tag };
+        head.tag = Tag { panics: head.tag.panics.saturating_add(1), ..head.tag.to_read_again() };
         self.put_back_after(head, ran_us, pause);
     }
 

@@ -60,7 +60,7 @@ fn describe() {
     describe_histogram!("tradewind_platform_call_seconds", Unit::Seconds, "How long calls took, with all waiting.");
     describe_gauge!("tradewind_partitions", "Partitions that this host works on.");
     describe_gauge!("tradewind_jobs_held", "Jobs in memory that wait.");
-    describe_gauge!("tradewind_job_payload_bytes", "Bytes of what they carry that are in memory.");
+    describe_gauge!("tradewind_job_payload_bytes", "Bytes of what jobs carry that are in memory.");
     describe_gauge!("tradewind_jobs_running", "Jobs that run.");
     describe_gauge!("tradewind_commits_waiting", "Units that wait for the disk.");
     describe_counter!("tradewind_attempts_started_total", "Attempts that were started.");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tradewind_store::Engine;
 
+use super::bare::Bare;
 use super::feed::{Feed, VERSIONS_MAX};
 use super::goal;
 use super::load::Pace;
@@ -48,7 +49,9 @@ pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, tab
         let (completed, acknowledged, worked) = Default::default();
         contenders.push(Contender { side, completed, acknowledged, waited: Vec::new(), idle, busy: None, worked });
     }
+    let (mut bare, mut left) = (Bare::start(&feed).await?, Rates::default());
     for _ in 0..effort.rounds {
+        left.add(products, bare.take(products).await?);
         for contender in &mut contenders {
             // Node.js takes less in the same time.
             let count = if contender.side.kind == Kind::Tradewind { products } else { products / 4 };
@@ -63,6 +66,10 @@ pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, tab
         }
     }
     show(engine, &mut contenders, table);
+    let others = contenders.iter().filter(|other| other.side.kind != Kind::Tradewind);
+    let compared = others.map(|other| format!("× {}: {:.2}", other.side.kind.short(), left.times(&other.completed)));
+    let (compared, (median, best)) = (compared.collect::<Vec<_>>().join("; "), left.shown());
+    table.row(&format!("{database}, what the machine leaves: verified, answered, called"), &median, &best, &compared);
     Ok(())
 }
 

@@ -60,9 +60,14 @@ impl Wire {
         self.buffer.get(9..12).unwrap_or_default()
     }
 
-    /// The message's body as text.
-    pub(crate) fn body(&self, message: &Message) -> String {
-        String::from_utf8_lossy(&self.buffer[message.head..message.end]).into_owned()
+    /// The message's first line and headers.
+    pub(crate) fn head(&self, message: &Message) -> &str {
+        std::str::from_utf8(&self.buffer[..message.head]).unwrap_or_default()
+    }
+
+    /// The message's body.
+    pub(crate) fn body(&self, message: &Message) -> &[u8] {
+        &self.buffer[message.head..message.end]
     }
 
     /// Forgets a message.
@@ -77,7 +82,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Strin
     wire.write(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
     let message = wire.read().await?.with_context(|| format!("no answer from `{path}`"))?;
     ensure!(wire.status() == b"200", "`{path}` answered {}", String::from_utf8_lossy(wire.status()));
-    Ok(wire.body(&message))
+    Ok(String::from_utf8_lossy(wire.body(&message)).into_owned())
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

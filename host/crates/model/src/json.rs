@@ -296,11 +296,13 @@ fn same_string(a: &str, b: &str) -> bool {
 const INSTANT_BYTES_MAX: usize = 64;
 
 /// Whether two spellings of strings, which are not the same text, part where neither has an escape: then they mean
-/// different texts, and most long ones are told apart without being read. Short ones may be date-times.
+/// different texts, and most long ones are told apart without being read. What is short, or has a `T` where a date-time has it,
+/// may be one.
 fn differ_plainly(a: &[u8], b: &[u8]) -> bool {
     /// Bytes of the longest escape, a pair of surrogates.
     const ESCAPE: usize = 12;
-    if a.len().min(b.len()) <= INSTANT_BYTES_MAX {
+    let may_be_instant = |text: &[u8]| text.len() <= INSTANT_BYTES_MAX || text.get(11) == Some(&b'T');
+    if may_be_instant(a) && may_be_instant(b) {
         return false;
     }
     let Some(at) = a.iter().zip(b).position(|(a, b)| a != b) else { return false };
@@ -383,6 +385,10 @@ mod tests {
         let long = |end: &str| format!("\"{}{end}{}\"", "x".repeat(100), "y".repeat(100));
         check(&long("a"), &long("b"), false);
         check(&long("a"), &long("aa"), false);
+        let zone = "[America/Argentina/ComodRivadavia]";
+        let (here, there) = (format!("\"2024-05-01T10:00:00.000000000-03:00{zone}\""), "\"2024-05-01T13:00:00Z\"");
+        check(&here, &format!("\"2024-05-01T10:00:00-03:00{zone}\""), true);
+        check(&here, there, true);
         check(&long("a"), &long(r"\u0061"), true);
         check(&long(r"\u0061"), &long(r"\u0062"), false);
         check(&long(r"\ud83d\ude00"), &long("\u{1f600}"), true);

@@ -1,7 +1,7 @@
 //! Writes a batch of units in one transaction.
 //!
-//! The usual case takes one statement for each kind of thing, whatever the number of units, and sees from the rows that
-//! come back whether everything was as the units expected. When something was not, the transaction is taken back and done
+//! The usual case takes one statement for each kind of thing, whatever the number of units (on SQLite it runs once for each
+//! row), and sees from the number of rows that it wrote whether everything was as the units expected. When something was not, the transaction is taken back and done
 //! again without the units that are to blame; when only the database knows which that is, the units go one by one, each in
 //! a savepoint. Either way the neighbours are committed, in one transaction.
 //!

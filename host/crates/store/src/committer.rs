@@ -226,13 +226,19 @@ impl Work for WriteUnits {
     }
 }
 
-struct Execute(&'static Statement, Arc<[Owned]>);
+struct Execute(&'static Statement, Vec<Owned>);
 
 impl Work for Execute {
     type Done = Vec<Row>;
 
     async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
         let values: Vec<_> = self.1.iter().map(Owned::value).collect();
+        for _ in 0..DEADLOCKS_MAX {
+            match link.fetch(self.0, &values).await {
+                Err(error) if blame(&error) == Blame::Deadlock => {}
+                answer => return answer,
+            }
+        }
         link.fetch(self.0, &values).await
     }
 }
@@ -323,7 +329,7 @@ impl Writer {
 
     async fn run_single(&mut self, Single { statement, values, answer }: Single) {
         // Whoever has gone away does not want to know.
-        let _ = answer.send(self.execute(statement, values.into()).await);
+        let _ = answer.send(self.on_link(Execute(statement, values)).await);
     }
 
     async fn write(&mut self, units: Vec<Unit>) -> Vec<Applied> {
@@ -331,16 +337,6 @@ impl Writer {
         self.on_link(WriteUnits(units))
             .await
             .unwrap_or_else(|error| vec![Err(CommitError::Unavailable { reason: error.to_string() }); count])
-    }
-
-    async fn execute(&mut self, statement: &'static Statement, values: Arc<[Owned]>) -> sqlx::Result<Vec<Row>> {
-        let mut deadlocks = 0;
-        loop {
-            match self.on_link(Execute(statement, Arc::clone(&values))).await {
-                Err(error) if blame(&error) == Blame::Deadlock && deadlocks < DEADLOCKS_MAX => deadlocks += 1,
-                answer => return answer,
-            }
-        }
     }
 
     async fn deploy(&mut self, plan: Box<Plan>) -> Result<Deployed, StoreError> {
@@ -355,10 +351,8 @@ impl Writer {
     /// panics ends one batch, and not the writing of all that come after it.
     async fn on_link<W: Work>(&mut self, work: W) -> sqlx::Result<W::Done> {
         let (connection, done) = self.connect().await?.lend(work).await?;
-        if done.is_ok() {
-            self.connection = Some(connection);
-        }
-        done
+        self.connection = Some(connection);
+        Ok(done)
     }
 
     /// Takes the connection, or makes a new one.

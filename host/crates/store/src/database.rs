@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::time::timeout;
 
 use crate::error::StoreError;
 use crate::link::{Engine, Link, Row, Statement, Value};
@@ -58,6 +59,9 @@ impl Location {
 /// seconds.
 const SQLITE_BUSY_MAX: Duration = Duration::from_secs(5);
 
+/// SQLite's code for a file that somebody else holds.
+const SQLITE_BUSY: u32 = 5;
+
 /// How long it waits before it looks again. 10 milliseconds: some fsyncs.
 const SQLITE_BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -75,8 +79,9 @@ const SQLITE_WRITER_CACHE_KIB: u32 = 16_384;
 /// What a reader of SQLite keeps of the file. 1 MiB: every commit of the writer makes it forget all of it.
 const SQLITE_READER_CACHE_KIB: u32 = 1_024;
 
-/// Statements that a connection keeps prepared. Each of the store's own, in every size, and room for queries.
-const STATEMENTS_MAX: usize = 400;
+/// Statements that a connection keeps prepared. 200: each of the store's own, with and without an answer, and room for
+/// queries.
+const STATEMENTS_MAX: usize = 200;
 
 /// The readers of a database, and what it takes to connect a writer.
 #[derive(Clone, Debug)]
@@ -87,13 +92,13 @@ pub(crate) enum Database {
 
 /// A connection of its own.
 pub(crate) enum Connection {
-    Sqlite(Local),
+    Local(Local),
     Postgres(PgConnection),
 }
 
 /// A connection for reading: one that was lent by the pool, or one of the caller's own.
 pub(crate) enum Reader {
-    Sqlite(PoolConnection<Sqlite>),
+    Pooled(PoolConnection<Sqlite>),
     Local(Local),
     Postgres(PoolConnection<Postgres>),
 }
@@ -101,22 +106,28 @@ pub(crate) enum Reader {
 impl Reader {
     pub(crate) fn link(&mut self) -> Link<'_> {
         match self {
-            Self::Sqlite(connection) => Link::Sqlite(connection),
+            Self::Pooled(connection) => Link::Pooled(connection),
             Self::Local(connection) => Link::Local(connection),
             Self::Postgres(connection) => Link::Postgres(connection),
         }
     }
-}
 
-impl Reader {
-    /// Does work on it, and gives it back; an error when the work panicked.
-    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+    /// Does work on it, and gives it back unless it failed: what is left of it is not known then.
+    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, W::Done)> {
         match self {
             Self::Local(local) => local.lend(work).await.map(|(local, done)| (Self::Local(local), done)),
             mut lent => {
                 let done = caught(work.on(&mut lent.link())).await;
-                Ok((lent, done.ok_or(sqlx::Error::WorkerCrashed)?))
+                Ok((lent, done.unwrap_or(Err(sqlx::Error::WorkerCrashed))?))
             }
+        }
+    }
+
+    /// Gives it back to the pool, or closes it.
+    pub(crate) async fn close(self) -> sqlx::Result<()> {
+        match self {
+            Self::Local(local) => local.close().await,
+            Self::Pooled(_) | Self::Postgres(_) => Ok(()),
         }
     }
 }
@@ -124,18 +135,18 @@ impl Reader {
 impl Connection {
     pub(crate) fn link(&mut self) -> Link<'_> {
         match self {
-            Self::Sqlite(connection) => Link::Local(connection),
+            Self::Local(connection) => Link::Local(connection),
             Self::Postgres(connection) => Link::Postgres(connection),
         }
     }
 
-    /// Does work on it, and gives it back; an error when the work panicked.
-    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+    /// Does work on it, and gives it back unless it failed: what is left of it is not known then.
+    pub(crate) async fn lend<W: Work>(self, work: W) -> sqlx::Result<(Self, W::Done)> {
         match self {
-            Self::Sqlite(local) => local.lend(work).await.map(|(local, done)| (Self::Sqlite(local), done)),
+            Self::Local(local) => local.lend(work).await.map(|(local, done)| (Self::Local(local), done)),
             Self::Postgres(mut connection) => {
                 let done = caught(work.on(&mut Link::Postgres(&mut connection))).await;
-                Ok((Self::Postgres(connection), done.ok_or(sqlx::Error::WorkerCrashed)?))
+                Ok((Self::Postgres(connection), done.unwrap_or(Err(sqlx::Error::WorkerCrashed))?))
             }
         }
     }
@@ -143,7 +154,7 @@ impl Connection {
     /// Says goodbye to the server; on SQLite, also writes the log back into the file.
     pub(crate) async fn close(self) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite(connection) => connection.close(),
+            Self::Local(connection) => connection.close().await,
             Self::Postgres(connection) => connection.close().await,
         }
     }
@@ -155,9 +166,7 @@ impl Database {
         match location {
             Location::Sqlite(path) => {
                 let readers = SqlitePoolOptions::new().max_connections(SQLITE_READERS).acquire_timeout(CONNECT_MAX);
-                let reading = pragmas(Whose::Reader).into_iter();
-                let options = reading.fold(sqlite_options(path), |options, (name, value)| options.pragma(name, value));
-                let readers = readers.connect_lazy_with(options.create_if_missing(false));
+                let readers = readers.connect_lazy_with(sqlite_options(path, Whose::Reader));
                 Self::Sqlite { path: path.as_path().into(), readers }
             }
             Location::Postgres(options) => {
@@ -188,7 +197,7 @@ impl Database {
     /// A new connection of the caller's own.
     pub(crate) async fn connect(&self) -> sqlx::Result<Connection> {
         match self {
-            Self::Sqlite { path, .. } => open_local(path, Whose::Writer).await.map(Connection::Sqlite),
+            Self::Sqlite { path, .. } => open_local(path, Whose::Writer).await.map(Connection::Local),
             Self::Postgres { options, .. } => options.connect().await.map(Connection::Postgres),
         }
     }
@@ -209,7 +218,7 @@ impl Database {
 
     pub(crate) async fn reader(&self) -> sqlx::Result<Reader> {
         match self {
-            Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Sqlite),
+            Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Pooled),
             Self::Postgres { readers, .. } => readers.acquire().await.map(Reader::Postgres),
         }
     }
@@ -217,7 +226,10 @@ impl Database {
     /// A connection for whoever asks again and again: on SQLite one of the caller's own.
     pub(crate) async fn own_reader(&self) -> sqlx::Result<Reader> {
         match self {
-            Self::Sqlite { path, .. } => open_local(path, Whose::Reader).await.map(Reader::Local),
+            Self::Sqlite { path, .. } => timeout(CONNECT_MAX, open_local(path, Whose::Reader))
+                .await
+                .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+                .map(Reader::Local),
             Self::Postgres { .. } => self.reader().await,
         }
     }
@@ -236,20 +248,10 @@ impl Database {
     /// Migrations that the database has, and those that this program knows.
     pub(crate) async fn migration_state(&self) -> Result<MigrationState, StoreError> {
         let known = migrations(self.engine()).iter().map(|migration| migration.version).max().unwrap_or_default();
-        // The table is sqlx's own; a database without it was never migrated.
-        let exists = match self.engine() {
-            Engine::Sqlite => "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
-            Engine::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')",
-        };
-        let mut connection = self.connect().await.map_err(StoreError::connecting)?;
-        let mut link = connection.link();
+        let connection = self.connect().await.map_err(StoreError::connecting)?;
+        let applied = connection.lend(ReadMigrations).await;
         let reading = |source| StoreError::database("reading which migrations are applied", source);
-        let is_there = link.fetch_text(exists, &[]).await.map_err(reading)?[0].int(0).map_err(reading)? == 1;
-        let mut applied = 0;
-        if is_there {
-            let sql = "SELECT COALESCE(max(version), 0) FROM _sqlx_migrations WHERE success";
-            applied = link.fetch_text(sql, &[]).await.map_err(reading)?[0].int(0).map_err(reading)?;
-        }
+        let (connection, applied) = applied.map_err(reading)?;
         let _ = connection.close().await;
         Ok(MigrationState { applied, known })
     }
@@ -261,8 +263,8 @@ impl Database {
         let migrated = match self {
             Self::Sqlite { path, .. } => {
                 // The file may be new, and somebody else may be turning it to WAL.
-                open_local(path, Whose::Writer).await.map_err(connecting)?.close().map_err(connecting)?;
-                let mut connection = sqlite_options(path).connect().await.map_err(connecting)?;
+                open_local(path, Whose::Writer).await.map_err(connecting)?.close().await.map_err(connecting)?;
+                let mut connection = sqlite_options(path, Whose::Writer).connect().await.map_err(connecting)?;
                 let migrated = migrator.run(&mut connection).await;
                 let _ = connection.close().await;
                 migrated
@@ -275,6 +277,25 @@ impl Database {
             }
         };
         migrated.map_err(StoreError::Migration)
+    }
+}
+
+struct ReadMigrations;
+
+impl Work for ReadMigrations {
+    type Done = i64;
+
+    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<i64> {
+        // The table is sqlx's own; a database without it was never migrated.
+        let exists = match link.engine() {
+            Engine::Sqlite => "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+            Engine::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')",
+        };
+        if link.fetch_text(exists, &[]).await?[0].int(0)? == 0 {
+            return Ok(0);
+        }
+        let newest = "SELECT COALESCE(max(version), 0) FROM _sqlx_migrations WHERE success";
+        link.fetch_text(newest, &[]).await?[0].int(0)
     }
 }
 
@@ -318,16 +339,13 @@ fn pragmas(whose: Whose) -> Vec<(&'static str, String)> {
 }
 
 /// The file as sqlx opens it, for the pool and for migrations.
-fn sqlite_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+fn sqlite_options(path: &Path, whose: Whose) -> SqliteConnectOptions {
+    let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .busy_timeout(SQLITE_BUSY_MAX)
-        .foreign_keys(false)
         .statement_cache_capacity(STATEMENTS_MAX)
-        .disable_statement_logging()
+        .disable_statement_logging();
+    pragmas(whose).into_iter().fold(options, |options, (name, value)| options.pragma(name, value))
 }
 
 /// Opens the file. Whoever turns a new file to WAL holds off all others, and SQLite does not wait for that by itself.
@@ -337,15 +355,20 @@ async fn open_local(path: &Arc<Path>, whose: Whose) -> sqlx::Result<Local> {
         let open = move || Local::open(&path, whose == Whose::Writer, &pragmas(whose), STATEMENTS_MAX);
         async { tokio::task::spawn_blocking(open).await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) }
     };
-    let is_busy =
-        |error: &sqlx::Error| error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("5"));
-    for _ in 0..SQLITE_BUSY_MAX.as_millis() / SQLITE_BUSY_PAUSE.as_millis() {
+    // The last byte of an extended code is the code.
+    let is_code = |code: &str| code.parse().is_ok_and(|code: u32| code & 0xff == SQLITE_BUSY);
+    let is_busy = |error: &sqlx::Error| {
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| is_code(&code))
+    };
+    let began = Instant::now();
+    loop {
         match open().await {
-            Err(error) if is_busy(&error) => tokio::time::sleep(SQLITE_BUSY_PAUSE).await,
+            Err(error) if is_busy(&error) && began.elapsed() < SQLITE_BUSY_MAX => {
+                tokio::time::sleep(SQLITE_BUSY_PAUSE).await;
+            }
             opened => return opened,
         }
     }
-    open().await
 }
 
 macro_rules! migration {

@@ -2,7 +2,7 @@
 //!
 //! A [`Statement`] has one text for both databases wherever they agree. `{rows}` in it stands for a table of values that a
 //! [`Table`] fills: arrays that are unnested on PostgreSQL, where each statement is a way to the server and back; one row on
-//! SQLite, where the statement runs once for each. What it does for a row must not depend on the others. Use it as
+//! SQLite, where the statement runs once for each, so that what it does for a row must not depend on the others. Use it as
 //! `WITH r (a, b) AS ({rows}) …`.
 //!
 //! To add a statement, declare a `static` in the module that uses it and list it in [`crate::STATEMENTS`], so that the test
@@ -201,15 +201,16 @@ impl<'a> Table<'a> {
 
 /// A connection that a statement runs on.
 pub(crate) enum Link<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    /// SQLite too, on this thread.
+    /// SQLite, lent by the pool, which has a thread for it.
+    Pooled(&'c mut SqliteConnection),
+    /// SQLite, on this thread.
     Local(&'c mut Local),
     Postgres(&'c mut PgConnection),
 }
 
 /// One row of an answer.
 pub(crate) enum Row {
-    Sqlite(SqliteRow),
+    Pooled(SqliteRow),
     Local(LocalRow),
     Postgres(PgRow),
 }
@@ -218,7 +219,7 @@ pub(crate) enum Row {
 macro_rules! column {
     ($row:expr, $at:expr, $local:ident) => {
         match $row {
-            Row::Sqlite(row) => row.try_get($at),
+            Row::Pooled(row) => row.try_get($at),
             Row::Local(row) => row.$local($at),
             Row::Postgres(row) => row.try_get($at),
         }
@@ -250,7 +251,7 @@ impl Row {
 impl Link<'_> {
     pub(crate) fn engine(&self) -> Engine {
         match self {
-            Self::Sqlite(_) | Self::Local(_) => Engine::Sqlite,
+            Self::Pooled(_) | Self::Local(_) => Engine::Sqlite,
             Self::Postgres(_) => Engine::Postgres,
         }
     }
@@ -262,9 +263,9 @@ impl Link<'_> {
         values: &[Value<'_>],
     ) -> sqlx::Result<Vec<Row>> {
         match self {
-            Self::Sqlite(link) => {
+            Self::Pooled(link) => {
                 let query = values.iter().fold(sqlx::query(statement.sqlite), bind_sqlite);
-                Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite).collect())
+                Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Pooled).collect())
             }
             Self::Local(link) => local(link.fetch(statement.sqlite, values, values.len())),
             Self::Postgres(link) => {
@@ -287,11 +288,11 @@ impl Link<'_> {
         }
         let text = statement.text(self.engine());
         match self {
-            Self::Sqlite(link) => {
+            Self::Pooled(link) => {
                 let mut answer = Vec::new();
                 for row in table.values.chunks(width) {
                     let query = row.iter().fold(sqlx::query(text), bind_sqlite);
-                    answer.extend(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite));
+                    answer.extend(query.fetch_all(&mut **link).await?.into_iter().map(Row::Pooled));
                 }
                 Ok(answer)
             }
@@ -312,7 +313,7 @@ impl Link<'_> {
         }
         let text = statement.silent(self.engine());
         let count = match self {
-            Self::Sqlite(link) => {
+            Self::Pooled(link) => {
                 let mut count = 0;
                 for row in table.values.chunks(width) {
                     let query = row.iter().fold(sqlx::query(text), bind_sqlite);
@@ -332,9 +333,9 @@ impl Link<'_> {
     pub(crate) async fn fetch_text(&mut self, sql: &str, values: &[Value<'_>]) -> sqlx::Result<Vec<Row>> {
         let safe = || AssertSqlSafe(sql).into_sql_str();
         match self {
-            Self::Sqlite(link) => {
+            Self::Pooled(link) => {
                 let query = values.iter().fold(sqlx::query(safe()), bind_sqlite);
-                Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Sqlite).collect())
+                Ok(query.fetch_all(&mut **link).await?.into_iter().map(Row::Pooled).collect())
             }
             Self::Local(link) => local(link.fetch(sql, values, values.len())),
             Self::Postgres(link) => {
@@ -349,7 +350,7 @@ impl Link<'_> {
         use sqlx::Executor as _;
         for text in statement.texts(self.engine()) {
             match self {
-                Self::Sqlite(link) => link.prepare(text.into_sql_str()).await.map(drop)?,
+                Self::Pooled(link) => link.prepare(text.into_sql_str()).await.map(drop)?,
                 Self::Local(link) => link.prepare(text)?,
                 Self::Postgres(link) => link.prepare(text.into_sql_str()).await.map(drop)?,
             }
@@ -363,7 +364,7 @@ impl Link<'_> {
         use sqlx::Executor as _;
         let safe = || AssertSqlSafe(sql).into_sql_str();
         match self {
-            Self::Sqlite(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
+            Self::Pooled(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
             Self::Local(link) => link.run(sql),
             Self::Postgres(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
         }

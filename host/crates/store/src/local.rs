@@ -53,13 +53,14 @@ impl Local {
         Ok(Self(connection))
     }
 
-    /// Does work on a thread that may wait for the disk, and gives the connection back; an error when the work panicked.
-    pub(crate) async fn lend<W: Work>(mut self, work: W) -> sqlx::Result<(Self, sqlx::Result<W::Done>)> {
+    /// Does work on a thread that may wait for the disk, and gives the connection back. After an error, or a panic, it is
+    /// closed: what is left of it is not known.
+    pub(crate) async fn lend<W: Work>(mut self, work: W) -> sqlx::Result<(Self, W::Done)> {
         let work = move || {
-            let done = at_once(work.on(&mut Link::Local(&mut self)));
-            (self, done)
+            let done = at_once(work.on(&mut Link::Local(&mut self)))?;
+            Ok((self, done))
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| sqlx::Error::WorkerCrashed)
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Runs statements that take no values and give no answer.
@@ -67,9 +68,10 @@ impl Local {
         self.0.execute_batch(sql).map_err(error_of)
     }
 
-    /// Has a statement prepared.
+    /// Has a statement prepared, and its parameters understood.
     pub(crate) fn prepare(&mut self, sql: &str) -> sqlx::Result<()> {
-        self.0.prepare_cached(sql).map(drop).map_err(error_of)
+        let statement = self.0.prepare_cached(sql).map_err(error_of)?;
+        (1..=statement.parameter_count()).try_for_each(|at| number_of(&statement, at).map(drop))
     }
 
     /// Runs a statement once for each row of `width` values, or once without values when there are none, and reads all that it
@@ -105,8 +107,9 @@ impl Local {
     }
 
     /// Closes the file. The last one who does writes the log back.
-    pub(crate) fn close(self) -> sqlx::Result<()> {
-        self.0.close().map_err(|(_, error)| error_of(error))
+    pub(crate) async fn close(self) -> sqlx::Result<()> {
+        let close = || self.0.close().map_err(|(_, error)| error_of(error));
+        tokio::task::spawn_blocking(close).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }
 
@@ -124,16 +127,22 @@ fn rows_of<'v, 'a>(values: &'v [Value<'a>], width: usize) -> impl Iterator<Item 
     once.into_iter().chain(values.chunks(width.max(1)))
 }
 
-/// Binds the values of one row. SQLite takes `$2` for a name and counts parameters as they come; here it means the second
-/// value, as on PostgreSQL. A table's parameters have no names.
+/// Binds the values of one row.
 fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> sqlx::Result<()> {
     for at in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(at).map_or(Ok(at), |name| name.trim_start_matches('$').parse::<usize>());
-        let value = number.ok().and_then(|number| values.get(number.checked_sub(1)?));
+        let value = values.get(number_of(statement, at)? - 1);
         let value = value.ok_or_else(|| sqlx::Error::Protocol(format!("the parameter {at} has no value")))?;
         statement.raw_bind_parameter(at, value).map_err(error_of)?;
     }
     Ok(())
+}
+
+/// Which value a parameter stands for, from 1. SQLite takes `$2` for a name and counts parameters as they come; here it means
+/// the second value, as on PostgreSQL. A table's parameters have no names.
+fn number_of(statement: &CachedStatement<'_>, at: usize) -> sqlx::Result<usize> {
+    let Some(name) = statement.parameter_name(at) else { return Ok(at) };
+    let number = name.strip_prefix('$').and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| sqlx::Error::Protocol(format!("the parameter `{name}` is no number")))
 }
 
 impl ToSql for Value<'_> {
@@ -236,5 +245,93 @@ impl DatabaseError for Refused {
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY => ErrorKind::ForeignKeyViolation,
             _ => ErrorKind::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Blame, blame};
+
+    fn open(folder: &tempfile::TempDir) -> Local {
+        let pragmas = [("journal_mode", "wal".to_owned())];
+        let mut local = Local::open(&folder.path().join("local.db"), true, &pragmas, 10).unwrap();
+        let table = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, a TEXT NOT NULL UNIQUE, b BLOB, \
+                     CHECK (a <> 'bad')) STRICT; CREATE UNIQUE INDEX IF NOT EXISTS by_x ON t (json_extract(a, '$.x'))";
+        for statement in table.split("; ") {
+            local.run(statement).unwrap();
+        }
+        local
+    }
+
+    fn ids(local: &mut Local) -> Vec<i64> {
+        let rows = local.fetch("SELECT id FROM t ORDER BY id", &[], 0).unwrap();
+        rows.iter().map(|row| row.int(0).unwrap()).collect()
+    }
+
+    #[test]
+    fn parameters_are_numbers_and_tables_have_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut local = open(&folder);
+        let rows: Vec<Value<'_>> = vec![1.into(), "\"a\"".into(), 2.into(), "\"b\"".into()];
+        assert_eq!(
+            local.count("WITH r (id, a) AS (VALUES (?, ?)) INSERT INTO t (id, a) SELECT * FROM r", &rows, 2).unwrap(),
+            2
+        );
+        let values: [Value<'_>; 2] = ["\"b\"".into(), 2.into()];
+        let found = local.fetch("SELECT a, b, $1 = a FROM t WHERE id = $2 AND a = $1", &values, 2).unwrap();
+        assert_eq!(
+            (found[0].text(0).unwrap(), found[0].maybe_text(1).unwrap(), found[0].int(2).unwrap()),
+            ("\"b\"", None, 1)
+        );
+        assert!(found[0].int(0).is_err() && found[0].bytes(1).is_err() && found[0].int(3).is_err());
+        // The answers of all rows, in their order.
+        let both: [Value<'_>; 2] = [2.into(), 1.into()];
+        let found =
+            local.fetch("WITH r (id) AS (VALUES (?)) SELECT t.id FROM t, r WHERE t.id = r.id", &both, 1).unwrap();
+        assert_eq!(found.iter().map(|row| row.int(0).unwrap()).collect::<Vec<_>>(), [2, 1]);
+        assert!(local.fetch("SELECT $3", &values, 2).is_err());
+        assert!(local.prepare("SELECT ?1").is_err() && local.prepare("SELECT :name").is_err());
+    }
+
+    #[test]
+    fn who_is_to_blame_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut local = open(&folder);
+        let mut insert = |id: i64, a: Option<&str>| {
+            let values: [Value<'_>; 2] = [id.into(), a.into()];
+            local.count("INSERT INTO t (id, a) VALUES (?, ?)", &values, 2).map_err(|error| blame(&error))
+        };
+        assert_eq!(insert(1, Some(r#"{"x":1}"#)), Ok(1));
+        assert!(matches!(insert(1, Some("{}")), Err(Blame::NotUnique(_))));
+        assert_eq!(insert(2, Some(r#"{"x":1.0}"#)), Err(Blame::NotUnique("by_x".to_owned())));
+        assert_eq!(insert(2, None), Err(Blame::Values));
+        assert_eq!(insert(2, Some("bad")), Err(Blame::Values));
+        assert_eq!(insert(2, Some("{")), Err(Blame::Values), "no JSON");
+        assert_eq!(local.run("SELECT * FROM nowhere").map_err(|error| blame(&error)), Err(Blame::Database));
+    }
+
+    struct Begins;
+
+    impl Work for Begins {
+        type Done = ();
+
+        async fn on(self, link: &mut Link<'_>) -> sqlx::Result<()> {
+            link.run("BEGIN IMMEDIATE").await?;
+            link.run("INSERT INTO t (id, a) VALUES (7, '{}')").await?;
+            panic!("meant to happen");
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = open(&folder);
+        assert!(matches!(local.lend(Begins).await, Err(sqlx::Error::WorkerCrashed)));
+        let mut local = open(&folder);
+        assert_eq!(ids(&mut local), [] as [i64; 0]);
+        local.run("INSERT INTO t (id, a) VALUES (8, '{}')").unwrap();
+        assert_eq!(ids(&mut local), [8], "nobody holds the file");
+        local.close().await.unwrap();
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tradewind_model::{RecordKey, Shop};
 
 use crate::database::{Database, Reader};
 use crate::error::StoreError;
 use crate::inbox::{self, Delivery, READ_DELIVERIES};
-use crate::link::Link;
+use crate::link::{Engine, Link, Row, Statement, Table};
 use crate::local::Work;
 use crate::panics::caught;
 use crate::records::{self, READ_RECORDS, Stored};
@@ -23,10 +24,11 @@ const ROUND_MAX: usize = 256;
 /// Rounds that are under way at once, each with a connection of its own.
 pub(crate) const READERS: u32 = 2;
 
-/// How often a reader lets others run before it begins a round. 2: see the committer, which does the same.
+/// How often a reader lets others run before it begins a round. 2: the committer does the same, and says why; a round costs
+/// less than a batch.
 const GATHERINGS: u32 = 2;
 
-/// How long a connection is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it again,
+/// How long a connection of the pool is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it again,
 /// and a busy host needs no such look.
 const UNUSED_MAX: Duration = Duration::from_secs(1);
 
@@ -45,17 +47,25 @@ enum Question {
 #[derive(Debug)]
 pub(crate) struct Rounds {
     questions: mpsc::UnboundedSender<Question>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Rounds {
-    /// Starts the readers. They end when this is dropped.
+    /// Starts the readers. They end after this is dropped.
     pub(crate) fn start(database: &Database) -> Self {
         let (questions, receiver) = mpsc::unbounded_channel();
         let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..READERS {
-            tokio::spawn(answer(database.clone(), Arc::clone(&receiver)));
+        let tasks = (0..READERS).map(|_| tokio::spawn(answer(database.clone(), Arc::clone(&receiver)))).collect();
+        Self { questions, tasks }
+    }
+
+    /// Answers what was asked, and gives the connections back.
+    pub(crate) async fn close(self) {
+        drop(self.questions);
+        for task in self.tasks {
+            // A reader that was aborted has answered nobody, and who asked it knows.
+            let _ = task.await;
         }
-        Self { questions }
     }
 
     /// Asks for a record at once; the answer can be waited for later.
@@ -95,7 +105,7 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
         {
             let mut questions = questions.lock().await;
             if questions.recv_many(&mut round, ROUND_MAX).await == 0 {
-                return;
+                break;
             }
             for _ in 0..GATHERINGS {
                 tokio::task::yield_now().await;
@@ -117,6 +127,9 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
         caught(answer_records(&mut reader, records)).await;
         caught(answer_deliveries(&mut reader, deliveries)).await;
     }
+    if let Some((reader, _)) = reader.reader {
+        let _ = reader.close().await;
+    }
 }
 
 /// A connection that is kept from round to round: the pool looks whether one is alive whenever it lends it and whenever it
@@ -134,18 +147,28 @@ impl KeptReader {
         // Out of its place while it is used: whoever panics or goes away in the middle does not leave it to the next.
         let kept = self.reader.take().filter(is_fresh);
         if let Some((reader, _)) = kept
-            && let Ok(Ok((reader, Ok(answer)))) = timeout(ANSWER_MAX, reader.lend(read.clone())).await
+            && let Ok(Ok((reader, answer))) = timeout(ANSWER_MAX, reader.lend(read.clone())).await
         {
             self.reader = Some((reader, Instant::now()));
             return Ok(answer);
         }
         // The server may have gone away and come back since the last round.
         let (reader, answer) = self.database.own_reader().await?.lend(read).await?;
-        if answer.is_ok() {
-            self.reader = Some((reader, Instant::now()));
-        }
-        answer
+        self.reader = Some((reader, Instant::now()));
+        Ok(answer)
     }
+}
+
+/// Reads as one look at the database. PostgreSQL gives that to each statement; SQLite asks once for each row, and would look,
+/// and take its locks, as often.
+async fn look(link: &mut Link<'_>, statement: &'static Statement, table: &Table<'_>) -> sqlx::Result<Vec<Row>> {
+    if link.engine() == Engine::Postgres {
+        return link.fetch_rows(statement, table).await;
+    }
+    link.run("BEGIN").await?;
+    let rows = link.fetch_rows(statement, table).await?;
+    link.run("COMMIT").await?;
+    Ok(rows)
 }
 
 #[derive(Clone)]
@@ -155,7 +178,7 @@ impl Work for ReadRecords {
     type Done = Result<HashMap<(Shop, RecordKey), Stored>, StoreError>;
 
     async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
-        Ok(records::found(link.fetch_rows(&READ_RECORDS, &records::table_of(&self.0)).await?))
+        Ok(records::found(look(link, &READ_RECORDS, &records::table_of(&self.0)).await?))
     }
 }
 
@@ -166,7 +189,7 @@ impl Work for ReadDeliveries {
     type Done = Result<HashMap<i64, Delivery>, StoreError>;
 
     async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
-        Ok(inbox::found(link.fetch_rows(&READ_DELIVERIES, &inbox::table_of(&self.0)).await?))
+        Ok(inbox::found(look(link, &READ_DELIVERIES, &inbox::table_of(&self.0)).await?))
     }
 }
 

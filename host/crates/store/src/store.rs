@@ -194,7 +194,7 @@ impl Store {
 
     /// Has the database prepare every statement. Answers what is wrong with each that it refuses.
     pub async fn check_statements(&self) -> Result<Vec<String>, StoreError> {
-        let mut reader = self.database.reader().await.map_err(StoreError::connecting)?;
+        let mut reader = self.database.own_reader().await.map_err(StoreError::connecting)?;
         let mut problems = Vec::new();
         for statement in STATEMENTS {
             if let Err(error) = reader.link().prepare(statement).await {
@@ -211,10 +211,10 @@ impl Store {
 
     /// Writes what was handed over, and closes.
     pub async fn close(self) {
-        self.committer.close().await;
-        // Those who read give their connections back, for which the pool waits.
-        drop(self.rounds);
+        // The writer is the last: whoever closes a file of SQLite last writes its log back.
+        self.rounds.close().await;
         self.database.close().await;
+        self.committer.close().await;
     }
 }
 
