@@ -194,7 +194,7 @@ async fn what_an_operator_lets_run_again_runs() {
         let worker = Worker::new(&store, &clock, |job| if job.error.is_none() { Act::Park } else { Act::Finish });
         let made = enqueue(&store, &shop(1), vec![action(); 3]).await;
         let scheduler = start(&worker, Config { poll_ms: 60_000, ..config("a") });
-        super::eventually("all are parked", async || {
+        eventually("all are parked", async || {
             waiting(&store).await.iter().all(|job| job.state == tradewind_store::JobState::Parked)
         })
         .await;
