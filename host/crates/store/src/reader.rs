@@ -28,8 +28,8 @@ pub(crate) const READERS: u32 = 2;
 /// less than a batch.
 const GATHERINGS: u32 = 2;
 
-/// How long a connection of the pool is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it again,
-/// and a busy host needs no such look.
+/// How long a connection of the pool is kept that nobody uses. 1 second: the pool looks whether it is alive before it lends it
+/// again, and a busy host needs no such look.
 const UNUSED_MAX: Duration = Duration::from_secs(1);
 
 /// How long a connection that was kept may take to answer. 5 seconds, as for a new one: a server that went away without a
@@ -132,8 +132,8 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
     }
 }
 
-/// A connection that is kept from round to round: the pool looks whether one is alive whenever it lends it and whenever it
-/// gets it back.
+/// A connection that is kept from round to round: on SQLite a file of its own; else one of the pool, which looks whether it is
+/// alive whenever it lends it and whenever it gets it back.
 struct KeptReader {
     database: Database,
     reader: Option<(Reader, Instant)>,
