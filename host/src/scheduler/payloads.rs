@@ -51,7 +51,7 @@ mod tests {
     use tradewind_model::{Json, Shop};
     use tradewind_store::{JobKind, NewJob};
 
-    use super::super::attempt::committed;
+    use super::super::attempt::{committed, head_of};
     use super::*;
 
     fn job(bytes: usize) -> Job {
@@ -73,6 +73,17 @@ mod tests {
         rooms.pop();
         assert!(payloads.keep(&mut job(third)).is_some(), "there is room again");
         rooms.clear();
+        assert_eq!(payloads.bytes(), 0);
+    }
+    #[test]
+    fn a_job_that_is_read_again_takes_no_room() {
+        let payloads = Payloads::default();
+        let mut head = head_of(job(PAYLOADS_BYTES_MAX), false, &payloads);
+        assert!(!head.tag.stale && head.tag.job.payload.is_some());
+        assert_eq!(payloads.bytes(), PAYLOADS_BYTES_MAX);
+        assert!(head_of(job(PAYLOADS_BYTES_MAX), false, &payloads).tag.stale, "there is no room for another");
+        head.tag = head.tag.to_read_again();
+        assert!(head.tag.stale && head.tag.job.payload.is_none());
         assert_eq!(payloads.bytes(), 0);
     }
 }
