@@ -30,6 +30,7 @@ use crate::link::{Engine, Link, Row, Statement, Value};
 use crate::local::Work;
 use crate::turns::Turns;
 use crate::unit::{CommitError, Unit};
+use crate::writeback::WriteBack;
 
 /// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again, except for
 /// jobs that end, of which there are no more than run at once: to refuse those would do their work again.
@@ -139,6 +140,7 @@ impl Committer {
             let writer = Writer {
                 database: database.clone(),
                 connection: None,
+                write_back: (database.engine() == Engine::Sqlite).then(|| WriteBack::start(database)),
                 planned: Instant::now(),
                 plan_uses: 0,
                 requests,
@@ -257,6 +259,8 @@ impl Work for Deploy {
 struct Writer {
     database: Database,
     connection: Option<Connection>,
+    /// On SQLite.
+    write_back: Option<WriteBack>,
     planned: Instant,
     plan_uses: u32,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -289,6 +293,9 @@ impl Writer {
                 Some(request) = self.requests.recv() => self.take_in(request).await,
                 else => break,
             }
+        }
+        if let Some(write_back) = self.write_back {
+            write_back.close().await;
         }
         if let Some(connection) = self.connection {
             let _ = connection.close().await;
@@ -352,6 +359,9 @@ impl Writer {
     async fn on_link<W: Work>(&mut self, work: W) -> sqlx::Result<W::Done> {
         let (connection, done) = self.connect().await?.lend(work).await?;
         self.connection = Some(connection);
+        if let Some(write_back) = &self.write_back {
+            write_back.committed();
+        }
         Ok(done)
     }
 

@@ -79,6 +79,10 @@ const SQLITE_WRITER_CACHE_KIB: u32 = 16_384;
 /// What a reader of SQLite keeps of the file. 1 MiB: every commit of the writer makes it forget all of it.
 const SQLITE_READER_CACHE_KIB: u32 = 1_024;
 
+/// Pages of SQLite's log at which the writer writes it back itself. 16,000, 62 MiB: where commits never pause, the log cannot
+/// begin anew while another connection writes it back ([`crate::writeback`]), and what that has left is little.
+const SQLITE_LOG_PAGES: u32 = 16_000;
+
 /// Statements that a connection keeps prepared. 200: each of the store's own, with and without an answer, and room for
 /// queries.
 const STATEMENTS_MAX: usize = 200;
@@ -318,8 +322,7 @@ enum Whose {
 /// How a connection to SQLite is set up.
 ///
 /// WAL: readers and the writer do not wait for each other. FULL: a commit is on disk when it returns, which is what a 200
-/// promises. The log is written back every 4,000 pages, 16 MiB: an index page that many commits touch is written back once.
-/// What a checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever. The writer
+/// promises. What a checkpoint leaves of the log is cut to 64 MiB, so that a burst does not keep its disk for ever. The writer
 /// keeps 16 MiB of pages: the upper levels of all indexes of some millions of rows.
 fn pragmas(whose: Whose) -> Vec<(&'static str, String)> {
     let writes = whose == Whose::Writer;
@@ -329,7 +332,7 @@ fn pragmas(whose: Whose) -> Vec<(&'static str, String)> {
         ("journal_mode", "wal".to_owned()),
         ("synchronous", "full".to_owned()),
         ("foreign_keys", "off".to_owned()),
-        ("wal_autocheckpoint", "4000".to_owned()),
+        ("wal_autocheckpoint", SQLITE_LOG_PAGES.to_string()),
         ("cache_size", format!("-{cache_kib}")),
         ("journal_size_limit", (64 << 20).to_string()),
         ("temp_store", "memory".to_owned()),

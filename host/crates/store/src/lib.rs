@@ -31,6 +31,7 @@ mod search;
 mod store;
 mod turns;
 mod unit;
+mod writeback;
 
 pub use admission::{JSON_DEPTH_MAX, KEY_BYTES_MAX};
 pub use committer::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX};
