@@ -79,7 +79,7 @@ impl OpenDoor {
         let pipeline = Pipeline::new(Arc::clone(&store), runtime, Arc::clone(&clock), log, crate::SEED, mappers)
             .with_watch(Arc::new(seen.clone()));
         pipeline.install(App::new(APP, schema.clone(), Vec::new()));
-        let config = Config::new("test").on(store.engine());
+        let config = Config::new("test");
         let scheduler = Arc::new(Scheduler::start(Arc::clone(&store), Arc::new(pipeline), Arc::clone(&clock), config));
         let doors = Arc::new(Doors::default());
         let door = Door {

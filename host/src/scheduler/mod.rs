@@ -41,7 +41,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tradewind_model::Shop;
-use tradewind_store::{Engine, Fence, Ingested, Job, JobKind, NewJob, Store};
+use tradewind_store::{Fence, Ingested, Job, JobKind, NewJob, Store};
 
 pub use attempt::HOST_PANIC;
 pub use driver::changed;
@@ -82,26 +82,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults, for SQLite. See [`Self::on`].
+    /// The defaults.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
-            jobs_in_flight_max: limits::JOBS_IN_FLIGHT_MAX_SQLITE,
+            jobs_in_flight_max: limits::JOBS_IN_FLIGHT_MAX,
             jobs_held_max: limits::JOBS_HELD_MAX,
             lease_ms: limits::LEASE_MS,
             poll_ms: limits::POLL_MS,
             hand_over_ms: limits::HAND_OVER_MS,
         }
-    }
-
-    /// With as many jobs at once as the database is best at.
-    #[must_use]
-    pub fn on(mut self, engine: Engine) -> Self {
-        self.jobs_in_flight_max = match engine {
-            Engine::Sqlite => limits::JOBS_IN_FLIGHT_MAX_SQLITE,
-            Engine::Postgres => limits::JOBS_IN_FLIGHT_MAX_POSTGRES,
-        };
-        self
     }
 }
 

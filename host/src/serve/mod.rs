@@ -93,7 +93,7 @@ impl Host {
             built.push(apps::install(app, &store, &runtime, &pipeline, clock.now(), seed).await?);
         }
         connections.replace(&server.apps);
-        let config = SchedulerConfig::new(host).on(store.engine());
+        let config = SchedulerConfig::new(host);
         let scheduler =
             Arc::new(Scheduler::start(Arc::clone(&store), Arc::clone(&pipeline), Arc::clone(&clock), config));
         let ingress = Ingress::new(

@@ -178,7 +178,7 @@ async fn watched(store: &Arc<Store>, samples: u32, pause: Duration) -> anyhow::R
     let small = Shop::new("bench", "small");
     let (told, mut begun) = mpsc::unbounded_channel();
     let runs = NoOp { watched: Some((small.clone(), told)), ..NoOp::new(store, u32::MAX) };
-    let scheduler = Scheduler::start(Arc::clone(store), Arc::new(runs), Running::from_now(), config(64));
+    let scheduler = Scheduler::start(Arc::clone(store), Arc::new(runs), Running::from_now(), Config::new("bench"));
     while scheduler.stats().partitions < 64 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
