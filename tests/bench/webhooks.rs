@@ -15,6 +15,8 @@ mod bare;
 mod burst;
 #[path = "webhooks/feed.rs"]
 mod feed;
+#[path = "webhooks/floor.rs"]
+mod floor;
 #[path = "webhooks/goal.rs"]
 mod goal;
 #[path = "webhooks/host.rs"]

@@ -19,9 +19,7 @@ use super::wire::Wire;
 /// A call as `product-tagger` makes it.
 const CALL: &str = r#"{"query":"mutation AddTags($id: ID!, $tags: [String!]!) { tagsAdd(id: $id, tags: $tags) { userErrors { field message } } }","variables":{"id":"gid://shopify/Product/7000000000000","tags":["hatri","nelso","umbre","woste","rilan"]}}"#;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-
-const SIGNATURE: &str = "X-Shopify-Hmac-Sha256: ";
+pub(crate) const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// The server.
 pub(crate) struct Bare {
@@ -62,16 +60,11 @@ impl Bare {
 
 async fn serve(stream: TcpStream, platform: SocketAddr) -> anyhow::Result<()> {
     let secrets = SigningSecrets::new(SECRET, None);
-    let call = format!(
-        "POST /admin/api/2026-07/graphql.json HTTP/1.1\r\nHost: {platform}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{CALL}",
-        CALL.len()
-    );
+    let call = request(platform, CALL);
     let (mut wire, mut called) = (Wire::over(stream)?, Wire::connect(platform).await?);
     while let Some(webhook) = wire.read().await? {
-        let head = wire.head(&webhook);
-        let signature = head.split_once(SIGNATURE).and_then(|(_, behind)| behind.lines().next());
-        let is_signed = signature.is_some_and(|signature| secrets.signed(wire.body(&webhook), signature.as_bytes()));
+        let signature = header(wire.head(&webhook), "X-Shopify-Hmac-Sha256")?;
+        let is_signed = secrets.signed(wire.body(&webhook), signature.as_bytes());
         ensure!(is_signed, "a wrong signature");
         wire.done(&webhook);
         wire.write(ANSWER).await?;
@@ -81,4 +74,19 @@ async fn serve(stream: TcpStream, platform: SocketAddr) -> anyhow::Result<()> {
         called.done(&answer);
     }
     Ok(())
+}
+
+/// The value of a header, spelled as the generator spells it.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> anyhow::Result<&'a str> {
+    let mut values = head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    values.next().with_context(|| format!("a request without `{name}`"))
+}
+
+/// A call of the platform as it goes over the wire.
+pub(crate) fn request(platform: SocketAddr, body: &str) -> String {
+    format!(
+        "POST /admin/api/2026-07/graphql.json HTTP/1.1\r\nHost: {platform}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }

@@ -1,6 +1,9 @@
-//! How long a webhook waits for its answer when there are few: 100 in a second, whether or not answers come.
+//! How long a webhook waits for its answer when there are few: 100 in a second, whether or not answers come. Beside it what
+//! the disk alone takes for as little as an answer needs, at the same pace: nobody who keeps a webhook first is faster.
 
+use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tradewind_store::Engine;
 
@@ -12,6 +15,12 @@ use super::table::{Table, time};
 use super::turns::{Effort, percentile};
 
 const PER_SECOND: u32 = 100;
+
+/// What is written for one webhook, in bytes. 32 KiB: some pages of a log.
+static WRITTEN: [u8; 32 << 10] = [7; 32 << 10];
+
+/// How large the file is that is written to again and again, in writes. 512: 16 MiB, as a database's log.
+const WRITES_IN_FILE: u32 = 512;
 
 pub(crate) async fn measure(places: &Places, effort: Effort, table: &Table) -> anyhow::Result<()> {
     table.section("Until a webhook is answered, at 100 a second: p50 and p99");
@@ -40,5 +49,28 @@ pub(crate) async fn measure(places: &Places, effort: Effort, table: &Table) -> a
             table.row(&what, &time(p50), &time(p99), &compared);
         }
     }
+    let mut waited = disk(seconds * PER_SECOND).await?;
+    let (p50, p99) = (percentile(&mut waited, 0.5), percentile(&mut waited, 0.99));
+    table.row("the disk: 32 KiB written and on it", &time(p50), &time(p99), "");
     Ok(())
+}
+
+/// How long each of some writes takes to be on disk.
+async fn disk(writes: u32) -> anyhow::Result<Vec<Duration>> {
+    let mut file = tempfile::tempfile()?;
+    for _ in 0..WRITES_IN_FILE {
+        file.write_all(&WRITTEN)?;
+    }
+    file.sync_all()?;
+    let (began, mut waited) = (Instant::now(), Vec::new());
+    for number in 0..writes {
+        if number % WRITES_IN_FILE == 0 {
+            file.rewind()?;
+        }
+        tokio::time::sleep_until((began + Duration::from_secs(1) / PER_SECOND * number).into()).await;
+        let since = Instant::now();
+        tokio::task::block_in_place(|| file.write_all(&WRITTEN).and_then(|()| file.sync_data()))?;
+        waited.push(since.elapsed());
+    }
+    Ok(waited)
 }

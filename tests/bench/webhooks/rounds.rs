@@ -7,6 +7,7 @@ use tradewind_store::Engine;
 
 use super::bare::Bare;
 use super::feed::{Feed, VERSIONS_MAX};
+use super::floor::Floor;
 use super::goal;
 use super::load::Pace;
 use super::side::{Kind, Places, Side, engine_name};
@@ -50,8 +51,17 @@ pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, tab
         contenders.push(Contender { side, completed, acknowledged, waited: Vec::new(), idle, busy: None, worked });
     }
     let (mut bare, mut left) = (Bare::start(&feed).await?, Rates::default());
+    // It knows one database.
+    let mut floor = if engine == Engine::Sqlite { Some(Floor::start(&feed).await?) } else { None };
+    let mut least = Rates::default();
+    if let Some(floor) = &mut floor {
+        floor.take(products).await?;
+    }
     for _ in 0..effort.rounds {
         left.add(products, bare.take(products).await?);
+        if let Some(floor) = &mut floor {
+            least.add(products, floor.take(products).await?);
+        }
         for contender in &mut contenders {
             // Node.js takes less in the same time.
             let count = if contender.side.kind == Kind::Tradewind { products } else { products / 4 };
@@ -66,11 +76,19 @@ pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, tab
         }
     }
     show(engine, &mut contenders, table);
-    let others = contenders.iter().filter(|other| other.side.kind != Kind::Tradewind);
-    let compared = others.map(|other| format!("× {}: {:.2}", other.side.kind.short(), left.times(&other.completed)));
-    let (compared, (median, best)) = (compared.collect::<Vec<_>>().join("; "), left.shown());
-    table.row(&format!("{database}, what the machine leaves: verified, answered, called"), &median, &best, &compared);
+    if floor.is_some() {
+        beside(&format!("{database}, the same steps with nothing around them"), &least, &contenders, table);
+    }
+    beside(&format!("{database}, what the machine leaves: verified, answered, called"), &left, &contenders, table);
     Ok(())
+}
+
+/// What is no contender, beside those that are.
+fn beside(what: &str, rates: &Rates, contenders: &[Contender], table: &Table) {
+    let compared =
+        contenders.iter().map(|other| format!("× {}: {:.2}", other.side.kind.short(), rates.times(&other.completed)));
+    let (compared, (median, best)) = (compared.collect::<Vec<_>>().join("; "), rates.shown());
+    table.row(what, &median, &best, &compared);
 }
 
 /// Makes all products, and goes on for a while where the first calls find no compiled code.

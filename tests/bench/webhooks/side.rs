@@ -25,7 +25,7 @@ pub(crate) const SECRET: &str = "bench-client-secret-0123456789";
 pub(crate) const CONNECTION_PATH: &str = "/webhooks/bench/shopify";
 
 /// How long nothing may happen before a side counts as stuck.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Units of the processor's time that the system counts in a second. 100: Linux tells all programs so.
 const TICKS_PER_SECOND: u64 = 100;

@@ -253,16 +253,16 @@ fn map(json: &Json) -> anyhow::Result<Saved> {
     }
 }
 
-fn saved(body: &[u8]) -> anyhow::Result<Saved> {
+pub(crate) fn saved(body: &[u8]) -> anyhow::Result<Saved> {
     map(&Json::parse(std::str::from_utf8(body)?)?)
 }
 
-fn product() -> anyhow::Result<Model> {
+pub(crate) fn product() -> anyhow::Result<Model> {
     let mut models = shopify::models().into_iter().map(|mirrored| mirrored.model);
     models.find(|model| model.name == "shopify/product").context("products are not mirrored")
 }
 
-fn tracked(before: &Json, after: &Json) -> anyhow::Result<ActiveRecord> {
+pub(crate) fn tracked(before: &Json, after: &Json) -> anyhow::Result<ActiveRecord> {
     let mut record = ActiveRecord::load("shopify/product", "1", Some(before))?;
     record.apply(after, Origin::External)?;
     Ok(record)
