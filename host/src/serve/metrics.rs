@@ -3,14 +3,22 @@
 //! Names follow Prometheus' rules: a prefix, a unit, `_total` on what only grows. Labels have few values: apps, plugins,
 //! outcomes; never shops, of which there may be a hundred thousand.
 
+use std::time::Duration;
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::scheduler::Stats;
 use crate::watch::{Attempt, Called, Invoked, Watch};
 
 /// Bounds of durations, in seconds: from what an empty call takes to what a deadline allows.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// How often what was measured is added up. 5 seconds: each duration is kept until then, and nobody has to ask for metrics.
+const ADDED_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// Counts what happens.
 pub struct Metrics(PrometheusHandle);
@@ -31,6 +39,21 @@ impl Metrics {
             handle
         });
         Self(handle.clone())
+    }
+
+    /// Adds up what was measured, whether or not somebody asks, until the answer is dropped.
+    pub(super) fn add_up(&self) -> JoinSet<()> {
+        let handle = self.0.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut turns = interval(ADDED_UP_EVERY);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                turns.tick().await;
+                handle.run_upkeep();
+            }
+        });
+        task
     }
 
     pub(super) fn text(&self, stats: &Stats, commits_waiting: usize) -> String {
@@ -68,7 +91,7 @@ fn describe() {
 }
 
 fn seconds(us: u64) -> f64 {
-    std::time::Duration::from_micros(us).as_secs_f64()
+    Duration::from_micros(us).as_secs_f64()
 }
 
 impl Watch for Metrics {

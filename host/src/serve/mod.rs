@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
 use tradewind_platform::shopify::{AdminApi, Shopify, install_tls};
 use tradewind_runtime::{ArtifactCache, Limits as CallLimits, Runtime, RuntimeConfig};
 use tradewind_store::{Engine, Location, Store};
@@ -56,6 +57,8 @@ pub struct Host {
     public: Server,
     admin: Server,
     retention: retention::Retention,
+    /// Adds up what is measured, and ends with it.
+    _added_up: JoinSet<()>,
     drain: Duration,
 }
 
@@ -64,6 +67,7 @@ impl Host {
     pub async fn start(server: config::Server, start: Start) -> Result<Self> {
         let Start { clock, seed, host, watch } = start;
         let metrics = Arc::new(Metrics::install());
+        let added_up = metrics.add_up();
         let watch: Arc<dyn Watch> = Arc::new(Both(Arc::clone(&metrics) as _, watch));
         let location = Location::parse(server.store.expose_secret()).context("the store's address")?;
         let store = Arc::new(Store::open(&location).await?);
@@ -126,6 +130,7 @@ impl Host {
             public,
             admin,
             retention,
+            _added_up: added_up,
             drain,
         })
     }
