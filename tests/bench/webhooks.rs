@@ -6,6 +6,9 @@
 //! action ran and the platform has answered its call. `postgres::Cluster` is a throw-away server that really writes to the
 //! disk. Node.js needs the packages of `bench/node` and is left out, with the reason, where they are missing.
 //!
+//! Beside them stand programs that are none of these: the same steps with nothing around them (`floor`), the machine without
+//! the work (`bare`), and the disk alone (`latency`).
+//!
 //! What is not equal, always in favour of Node.js: it keeps no bodies for replay, no log of what ran, and loses the call to
 //! the platform when it dies. Plugins' log entries are switched off.
 

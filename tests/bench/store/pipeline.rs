@@ -16,7 +16,7 @@ use tradewind_tests::{artifacts_folder, install};
 
 use super::ingest::{together, units};
 use super::place::{ENGINES, Places, name};
-use super::queue::{Running, SLOTS};
+use super::queue::Running;
 use super::stages::product;
 use super::table::Table;
 use super::turns::{Effort, Rates};
@@ -72,7 +72,7 @@ async fn pipeline(store: &Arc<Store>, runtime: &Arc<Runtime>, with_plugin: bool)
 
 /// Runs all jobs; answers how long it took until none was left but parked ones.
 async fn drain(store: &Arc<Store>, pipeline: Arc<Pipeline>) -> anyhow::Result<Duration> {
-    let config = Config { jobs_in_flight_max: SLOTS, ..Config::new("bench") };
+    let config = Config::new("bench");
     let started = Instant::now();
     let scheduler = Scheduler::start(Arc::clone(store), pipeline, Running::from_now(), config);
     loop {

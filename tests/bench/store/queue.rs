@@ -19,9 +19,6 @@ use super::turns::{Effort, Rates, percentile};
 /// Jobs in one unit when the queue is filled.
 const FILL: u32 = 5_000;
 
-/// Jobs that run at once: enough to fill a commit while the one before is flushed.
-pub(crate) const SLOTS: usize = 256;
-
 /// Time that goes on from when everything happens.
 pub(crate) struct Running(Instant);
 
@@ -75,10 +72,6 @@ impl Runs for NoOp {
     }
 }
 
-fn config(slots: usize) -> Config {
-    Config { jobs_in_flight_max: slots, ..Config::new("bench") }
-}
-
 /// Queues so many jobs, each of one of 4,096 records in 64 shops, or all of one shop.
 async fn fill(store: &Store, count: u32, only: Option<&Shop>) -> anyhow::Result<()> {
     let mut left = count;
@@ -102,7 +95,7 @@ async fn fill(store: &Store, count: u32, only: Option<&Shop>) -> anyhow::Result<
 /// Runs what is queued until `wanted` jobs are done; answers how long that took from the first on.
 async fn drain(store: &Arc<Store>, wanted: u32) -> anyhow::Result<Duration> {
     let runs = Arc::new(NoOp::new(store, wanted));
-    let scheduler = Scheduler::start(Arc::clone(store), Arc::clone(&runs), Running::from_now(), config(SLOTS));
+    let scheduler = Scheduler::start(Arc::clone(store), Arc::clone(&runs), Running::from_now(), Config::new("bench"));
     runs.all.notified().await;
     let first = runs.first.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
     let took = first.elapsed();

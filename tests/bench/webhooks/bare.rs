@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tradewind_platform::shopify::SigningSecrets;
 
 use super::feed::Feed;
 use super::load::{self, Pace};
 use super::platform::Platform;
-use super::side::SECRET;
+use super::side::{PATIENCE, SECRET};
 use super::wire::Wire;
 
 /// A call as `product-tagger` makes it.
@@ -53,7 +54,8 @@ impl Bare {
         self.sent = numbers.end;
         let started = Instant::now();
         load::send(&self.feed, self.address, numbers.clone(), Pace::Saturated).await?;
-        self.platform.until(u64::from(numbers.end)).await?;
+        let called = timeout(PATIENCE, self.platform.until(u64::from(numbers.end))).await;
+        called.context("calls that never come")??;
         Ok(started.elapsed())
     }
 }

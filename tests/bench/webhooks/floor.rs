@@ -3,16 +3,17 @@
 //! Each webhook is checked, parsed, mapped, compared, its action run, and kept with its record, its log and the job of its
 //! `success` in one transaction, before it is answered; then `success` runs, its call is noted in a second one, made, and the
 //! job ended in a third. Transactions are shared by all that wait, on one thread with one connection. What is stored is in
-//! memory, so nothing is read. There are no leases, lanes, turns, budgets, retries, conflicts, limits, metrics, traces, and
-//! one model, one topic and one secret. It shares the generator's process, so that even sending and answering are cheaper.
+//! memory, so nothing is read. It has one model, one topic and one secret, and no leases, lanes, turns, budgets, retries,
+//! conflicts, limits, metrics or traces. It shares the generator's process, so that even sending and answering are cheaper.
 //!
-//! No host can do more with this sandbox, this way of reading JSON and this database; how far ours is from it is what its
-//! general parts cost.
+//! It uses the host's own sandbox, its way of reading JSON and its database: how far the host is from it is what its general
+//! parts cost.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tradewind_model::document::{Mode, canonical, changed_members, merged};
@@ -44,7 +45,10 @@ use super::wire::Wire;
 /// Transactions carry so many at most, as the host's do.
 const BATCH_MAX: usize = 256;
 
-const TABLES: &str = "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA wal_autocheckpoint = 4000; \
+/// How often the writer lets others run before it begins one, as the host's does.
+const GATHERINGS: u32 = 3;
+
+const TABLES: &str = "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA wal_autocheckpoint = 16000; \
     PRAGMA cache_size = -16384; \
     CREATE TABLE deliveries (seq INTEGER PRIMARY KEY, webhook_id TEXT NOT NULL, event_id TEXT NOT NULL, \
     sha256 BLOB NOT NULL, body BLOB NOT NULL); \
@@ -53,24 +57,33 @@ const TABLES: &str = "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAG
     CREATE TABLE jobs (seq INTEGER PRIMARY KEY, payload TEXT NOT NULL); \
     CREATE TABLE log (seq INTEGER PRIMARY KEY, plugin TEXT NOT NULL, phase TEXT NOT NULL, outcome TEXT NOT NULL);";
 
-/// What is written in one transaction for one webhook.
-enum Write {
+/// What is committed for a webhook, in three steps.
+enum Step {
     Kept { webhook: String, event: String, sha256: [u8; 32], body: Arc<[u8]>, id: String, doc: Json, payload: String },
     Noted { id: String, doc: String },
     Ended { job: i64, id: String },
 }
 
-/// A write and whoever waits for it; the answer is the job's number.
-type Waiter = (Write, oneshot::Sender<i64>);
+/// A step and whoever waits for it; the answer is the job's number.
+type Waiter = (Step, oneshot::Sender<i64>);
+
+/// How far it is.
+#[derive(Debug, Default)]
+struct Progress {
+    ended: u32,
+    /// What went wrong first.
+    trouble: Option<String>,
+}
 
 /// The program.
 pub(crate) struct Floor {
     address: SocketAddr,
-    platform: Platform,
     feed: Arc<Feed>,
     sent: u32,
-    // Ends with it.
-    _tasks: JoinSet<()>,
+    progress: watch::Receiver<Progress>,
+    tasks: JoinSet<()>,
+    writer: JoinHandle<rusqlite::Result<()>>,
+    _platform: Platform,
     _folder: TempDir,
 }
 
@@ -85,6 +98,7 @@ struct Shared {
     called: SocketAddr,
     /// To it, and free.
     connections: Mutex<Vec<Wire>>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Floor {
@@ -95,12 +109,12 @@ impl Floor {
         let plugin = install(&runtime, "product-tagger").await?;
         let (writer, waiting) = mpsc::channel();
         let connection = opened(&folder.path().join("floor.db"))?;
-        // It ends when nobody can write any more; when it fails, whoever waits for it says so.
-        std::thread::spawn(move || write_all(&connection, &waiting));
+        let committing = thread::spawn(move || commit_all(&connection, &waiting));
         let secrets = SigningSecrets::new(SECRET, None);
         let (model, called) = (product()?, platform.address);
         let (records, connections) = (Mutex::default(), Mutex::default());
-        let shared = Shared { runtime, plugin, model, secrets, records, writer, called, connections };
+        let (progress, seen) = watch::channel(Progress::default());
+        let shared = Shared { runtime, plugin, model, secrets, records, writer, called, connections, progress };
         let shared = Arc::new(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -109,22 +123,56 @@ impl Floor {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
-                // Whatever goes wrong, the generator misses its answer or the platform its call.
-                open.spawn(async move { serve(stream, &shared).await.is_ok() });
+                open.spawn(async move {
+                    let served = serve(stream, &shared).await;
+                    shared.failed(served);
+                });
             }
         });
-        Ok(Self { address, platform, feed: Arc::clone(feed), sent: 0, _tasks: tasks, _folder: folder })
+        Ok(Self {
+            address,
+            feed: Arc::clone(feed),
+            sent: 0,
+            progress: seen,
+            tasks,
+            writer: committing,
+            _platform: platform,
+            _folder: folder,
+        })
     }
 
-    /// Sends the next webhooks. Answers how long it took until the platform had all calls.
+    /// Sends the next webhooks. Answers how long it took until the jobs of all were ended.
     pub(crate) async fn take(&mut self, count: u32) -> anyhow::Result<Duration> {
         let numbers = self.sent..self.sent + count;
         self.sent = numbers.end;
         let started = Instant::now();
-        load::send(&self.feed, self.address, numbers.clone(), Pace::Saturated).await?;
-        let called = timeout(PATIENCE, self.platform.until(u64::from(numbers.end))).await;
-        called.context("the platform waits for calls in vain")??;
+        let sent = load::send(&self.feed, self.address, numbers.clone(), Pace::Saturated).await;
+        let is_over = |progress: &Progress| progress.trouble.is_some() || progress.ended >= numbers.end;
+        let over = timeout(PATIENCE, self.progress.wait_for(|progress| sent.is_err() || is_over(progress)));
+        let over = over.await.context("jobs that never end")??;
+        if let Some(trouble) = &over.trouble {
+            return Err(anyhow!("{trouble}"));
+        }
+        drop(over);
+        sent?;
         Ok(started.elapsed())
+    }
+
+    /// Ends it, before its folder goes.
+    pub(crate) async fn close(mut self) -> anyhow::Result<()> {
+        self.tasks.shutdown().await;
+        let ended = tokio::task::spawn_blocking(|| self.writer.join()).await?;
+        Ok(ended.map_err(|_| anyhow!("the writer has panicked"))??)
+    }
+}
+
+impl Shared {
+    /// Tells whoever waits what went wrong.
+    fn failed(&self, done: anyhow::Result<()>) {
+        let Err(error) = done else { return };
+        self.progress.send_modify(|progress| {
+            progress.trouble.get_or_insert(format!("{error:#}"));
+        });
     }
 }
 
@@ -142,7 +190,8 @@ async fn serve(stream: TcpStream, shared: &Arc<Shared>) -> anyhow::Result<()> {
         let invocation = Invocation { record, ..Invocation::new("tag-product", Phase::Run, NOW, 1) };
         let ran = shared.runtime.invoke(&shared.plugin, "shop", invocation, Box::new(Nothing)).await;
         let result = ran.result.map_err(|failure| anyhow!("the plugin failed: {failure}"))?;
-        let kept = Write::Kept {
+        ensure!(result.as_str().contains("keywords"), "`run` answered {result}");
+        let kept = Step::Kept {
             webhook: header(head, "X-Shopify-Webhook-Id")?.to_owned(),
             event: header(head, "X-Shopify-Event-Id")?.to_owned(),
             sha256: digest(body),
@@ -156,11 +205,12 @@ async fn serve(stream: TcpStream, shared: &Arc<Shared>) -> anyhow::Result<()> {
         wire.done(&webhook);
         wire.write(ANSWER).await?;
         let shared = Arc::clone(shared);
-        succeeding.spawn(async move { succeed(&shared, job, incoming.id.clone(), &before, &after, result).await });
+        succeeding.spawn(async move {
+            let succeeded = succeed(&shared, job, incoming.id.clone(), &before, &after, result).await;
+            shared.failed(succeeded);
+        });
     }
-    while let Some(succeeded) = succeeding.join_next().await {
-        succeeded??;
-    }
+    succeeding.join_all().await;
     Ok(())
 }
 
@@ -178,14 +228,15 @@ async fn succeed(
     let session = Box::new(Calls { shared: Arc::clone(shared), id: id.clone() });
     let ended = shared.runtime.invoke(&shared.plugin, "shop", invocation, session).await;
     ended.result.map_err(|failure| anyhow!("the plugin failed: {failure}"))?;
-    written(&shared.writer, Write::Ended { job, id }).await?;
+    written(&shared.writer, Step::Ended { job, id }).await?;
+    shared.progress.send_modify(|progress| progress.ended += 1);
     Ok(())
 }
 
-/// Hands a write over and waits until it is on disk.
-async fn written(writer: &mpsc::Sender<Waiter>, write: Write) -> anyhow::Result<i64> {
+/// Hands a step over and waits until it is on disk.
+async fn written(writer: &mpsc::Sender<Waiter>, step: Step) -> anyhow::Result<i64> {
     let (answer, answered) = oneshot::channel();
-    writer.send((write, answer)).ok().context("the writer has ended")?;
+    writer.send((step, answer)).ok().context("the writer has ended")?;
     answered.await.context("the writer has failed")
 }
 
@@ -196,14 +247,17 @@ fn opened(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Writes whatever waits, as long as there is somebody who might.
-fn write_all(connection: &Connection, waiting: &mpsc::Receiver<Waiter>) -> rusqlite::Result<()> {
+/// Commits whatever waits, as long as there is somebody who might.
+fn commit_all(connection: &Connection, waiting: &mpsc::Receiver<Waiter>) -> rusqlite::Result<()> {
     while let Ok(first) = waiting.recv() {
+        for _ in 0..GATHERINGS {
+            thread::yield_now();
+        }
         let batch: Vec<_> = std::iter::once(first).chain(waiting.try_iter().take(BATCH_MAX - 1)).collect();
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut answers = Vec::with_capacity(batch.len());
-        for (write, answer) in batch {
-            answers.push((apply(connection, &write)?, answer));
+        for (step, answer) in batch {
+            answers.push((apply(connection, &step)?, answer));
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
         for (job, answer) in answers {
@@ -214,13 +268,13 @@ fn write_all(connection: &Connection, waiting: &mpsc::Receiver<Waiter>) -> rusql
     Ok(())
 }
 
-fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<i64> {
+fn apply(connection: &Connection, step: &Step) -> rusqlite::Result<i64> {
     let log = |phase: &str| {
         let statement = "INSERT INTO log (plugin, phase, outcome) VALUES ('product-tagger', ?1, 'ok')";
         connection.prepare_cached(statement)?.execute([phase])
     };
-    match write {
-        Write::Kept { webhook, event, sha256, body, id, doc, payload } => {
+    match step {
+        Step::Kept { webhook, event, sha256, body, id, doc, payload } => {
             let delivery = "INSERT INTO deliveries (webhook_id, event_id, sha256, body) VALUES (?1, ?2, ?3, ?4)";
             connection.prepare_cached(delivery)?.execute(params![webhook, event, sha256, body])?;
             let record =
@@ -230,12 +284,12 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<i64> {
             connection.prepare_cached("INSERT INTO jobs (payload) VALUES (?1)")?.execute([payload])?;
             Ok(connection.last_insert_rowid())
         }
-        Write::Noted { id, doc } => {
+        Step::Noted { id, doc } => {
             let note = "INSERT INTO notes (id, doc) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc";
             connection.prepare_cached(note)?.execute([id, doc])?;
             Ok(0)
         }
-        Write::Ended { job, id } => {
+        Step::Ended { job, id } => {
             connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([job])?;
             connection.prepare_cached("DELETE FROM notes WHERE id = ?1")?.execute([id])?;
             log("success")?;
@@ -244,7 +298,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<i64> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -279,7 +333,7 @@ impl Calls {
     async fn made(&self, call: &PlatformCall) -> anyhow::Result<Json> {
         let PlatformCall::Graphql { query, variables, .. } = call else { return Err(anyhow!("no GraphQL")) };
         let (query, id) = (Json::of(query)?, self.id.clone());
-        written(&self.shared.writer, Write::Noted { id, doc: variables.to_string() }).await?;
+        written(&self.shared.writer, Step::Noted { id, doc: variables.to_string() }).await?;
         let body = format!("{{\"query\":{query},\"variables\":{variables}}}");
         let free = lock(&self.shared.connections).pop();
         let mut wire = match free {

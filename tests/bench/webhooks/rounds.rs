@@ -76,7 +76,8 @@ pub(crate) async fn measure(places: &Places, engine: Engine, effort: Effort, tab
         }
     }
     show(engine, &mut contenders, table);
-    if floor.is_some() {
+    if let Some(floor) = floor {
+        floor.close().await?;
         beside(&format!("{database}, the same steps with nothing around them"), &least, &contenders, table);
     }
     beside(&format!("{database}, what the machine leaves: verified, answered, called"), &left, &contenders, table);

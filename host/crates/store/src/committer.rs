@@ -55,9 +55,13 @@ const PLANS_MAX_USES: u32 = 64;
 /// takes a fifth less of the processors' time than with none, and 20 gain no more.
 const GATHERINGS: u32 = 3;
 
-/// Units of one shop in one batch. 16: on a fast disk they take about as long as their fsync, so a shop that is alone loses
-/// a third of what larger batches would reach, and another shop's unit waits for two short batches instead of two long ones.
+/// Units of one shop in one batch, where others have some too. 16: on a fast disk they take about as long as their fsync, so
+/// that another shop's unit waits for short batches.
 const BATCH_SHOP_UNITS_MAX: usize = 16;
+
+/// Units in a batch below which it takes more of whoever is there. 64: a host often has one shop that is busy, and with 16 in
+/// each of its batches, a webhook waits twice as long for its answer. Who comes then waits some milliseconds for them.
+const BATCH_UNITS_FEW: usize = 64;
 
 /// A unit and whoever waits for it.
 type Waiter = (Box<Unit>, oneshot::Sender<Applied>);
@@ -145,7 +149,7 @@ impl Committer {
                 plan_uses: 0,
                 requests,
                 singles,
-                turns: Turns::new(BATCH_SHOP_UNITS_MAX),
+                turns: Turns::new(BATCH_SHOP_UNITS_MAX, BATCH_UNITS_FEW),
                 waiting: Arc::clone(&waiting),
             };
             tasks.push(tokio::spawn(writer.run()));

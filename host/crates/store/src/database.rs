@@ -79,9 +79,9 @@ const SQLITE_WRITER_CACHE_KIB: u32 = 16_384;
 /// What a reader of SQLite keeps of the file. 1 MiB: every commit of the writer makes it forget all of it.
 const SQLITE_READER_CACHE_KIB: u32 = 1_024;
 
-/// Pages of SQLite's log at which the writer writes it back itself. 16,000, 62 MiB: where commits never pause, the log cannot
-/// begin anew while another connection writes it back ([`crate::writeback`]), and what that has left is little.
-const SQLITE_LOG_PAGES: u32 = 16_000;
+/// Pages of SQLite's log at which the writer writes it back itself. 16,000, 62 MiB: what [`crate::writeback`] does beside it
+/// is not enough where commits never pause, and each time that it has to be ended commits wait for the disk.
+pub(crate) const SQLITE_LOG_PAGES: u32 = 16_000;
 
 /// Statements that a connection keeps prepared. 200: each of the store's own, with and without an answer, and room for
 /// queries.
@@ -155,7 +155,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye to the server; on SQLite, also writes the log back into the file.
+    /// Says goodbye to the server; whoever closes a file of SQLite last also writes its log back.
     pub(crate) async fn close(self) -> sqlx::Result<()> {
         match self {
             Self::Local(connection) => connection.close().await,

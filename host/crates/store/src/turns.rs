@@ -1,7 +1,7 @@
 //! Whose turn it is: units wait shop by shop, and each batch takes from the shops in turn.
 //!
 //! A shop that hands over a thousand units at once fills no batch with them: whoever comes next with a single unit waits
-//! for a batch of a few, and rides in the one after it. A unit that may not ride with one that is in the batch holds back
+//! for a batch of a few, and rides in the one after it. A batch that would be small takes more of whoever is there. A unit that may not ride with one that is in the batch holds back
 //! its own shop alone.
 
 use std::collections::{HashMap, VecDeque};
@@ -26,12 +26,13 @@ pub(crate) struct Turns<T> {
     /// Each shop of `waiting` once; the first is the next.
     order: VecDeque<Shop>,
     of_shop_max: usize,
+    few: usize,
 }
 
 impl<T> Turns<T> {
-    /// Of one shop, a batch takes this many at most.
-    pub(crate) fn new(of_shop_max: usize) -> Self {
-        Self { waiting: HashMap::new(), order: VecDeque::new(), of_shop_max }
+    /// Of one shop, a batch takes `of_shop_max` at most; more only as long as it has fewer than `few` in all.
+    pub(crate) fn new(of_shop_max: usize, few: usize) -> Self {
+        Self { waiting: HashMap::new(), order: VecDeque::new(), of_shop_max, few }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -51,8 +52,14 @@ impl<T> Turns<T> {
     pub(crate) fn next_batch(&mut self, mut ride: impl FnMut(&T) -> Ride) -> Vec<T> {
         let mut batch = Vec::new();
         let mut held_back = VecDeque::new();
-        'rounds: for _ in 0..self.of_shop_max {
+        'rounds: for round in 0.. {
+            if self.order.is_empty() {
+                break;
+            }
             for _ in 0..self.order.len() {
+                if round >= self.of_shop_max && batch.len() >= self.few {
+                    break 'rounds;
+                }
                 let Some(shop) = self.order.pop_front() else { break 'rounds };
                 let Some(queue) = self.waiting.get_mut(&shop) else { continue };
                 match queue.front().map_or(Ride::Taken, &mut ride) {
@@ -85,8 +92,8 @@ mod tests {
     use super::*;
 
     /// Units of shops, each a letter and a number; a batch of at most `full`, in which no number comes twice.
-    fn batches(units: &[(&str, u32)], of_shop_max: usize, full: usize) -> Vec<String> {
-        let mut turns = Turns::new(of_shop_max);
+    fn batches(units: &[(&str, u32)], (of_shop_max, few): (usize, usize), full: usize) -> Vec<String> {
+        let mut turns = Turns::new(of_shop_max, few);
         for (shop, number) in units {
             turns.push(&Shop::new("app", *shop), format!("{shop}{number}"));
         }
@@ -114,18 +121,26 @@ mod tests {
     #[test]
     fn a_shop_with_many_units_leaves_room_for_one_with_a_single_one() {
         let units = [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("a", 5), ("b", 6)];
-        assert_eq!(batches(&units, 2, 9), ["a1 b6 a2", "a3 a4", "a5"]);
+        assert_eq!(batches(&units, (2, 0), 9), ["a1 b6 a2", "a3 a4", "a5"]);
+    }
+
+    #[test]
+    fn a_shop_that_is_nearly_alone_fills_a_batch_of_a_few() {
+        let units = [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("a", 5), ("b", 6), ("b", 7)];
+        assert_eq!(batches(&units, (1, 4), 9), ["a1 b6 a2 b7", "a3 a4 a5"]);
+        assert_eq!(batches(&units, (1, 5), 9), ["a1 b6 a2 b7 a3", "a4 a5"]);
+        assert_eq!(batches(&units, (2, 3), 9), ["a1 b6 a2 b7", "a3 a4 a5"]);
     }
 
     #[test]
     fn a_full_batch_goes_on_where_it_ended() {
         let units = [("a", 1), ("a", 2), ("b", 3), ("b", 4), ("c", 5), ("c", 6)];
-        assert_eq!(batches(&units, 9, 2), ["a1 b3", "c5 a2", "b4 c6"]);
+        assert_eq!(batches(&units, (9, 0), 2), ["a1 b3", "c5 a2", "b4 c6"]);
     }
 
     #[test]
     fn a_unit_that_depends_holds_back_its_own_shop_and_goes_first_after() {
         let units = [("a", 1), ("a", 1), ("a", 2), ("b", 3), ("b", 4)];
-        assert_eq!(batches(&units, 9, 9), ["a1 b3 b4", "a1 a2"]);
+        assert_eq!(batches(&units, (9, 0), 9), ["a1 b3 b4", "a1 a2"]);
     }
 }

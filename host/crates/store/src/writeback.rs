@@ -1,4 +1,10 @@
 //! SQLite's log is written back into the file beside the writer, which otherwise would do it itself while all commits wait.
+//!
+//! Only a write-back that finds nothing newer behind it is followed by an fsync of the file, and only then does the log begin
+//! anew. Where commits never pause that does not happen; the writer then ends it itself, and waits for the fsync, when the log
+//! has as many pages as its connection says (`wal_autocheckpoint`).
+//!
+//! That two connections may do this needs SQLite 3.51.3: before, a log that began anew at the wrong moment could be damaged.
 
 use std::time::Duration;
 
@@ -6,12 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::database::{Connection, Database};
+use crate::database::{Database, Reader};
 use crate::link::Link;
 use crate::local::Work;
 
 /// How long the log grows before it is written back, where anything is committed. A quarter of a second: a page that many
-/// commits touch is written once, and what is to be written at once is little enough that no commit's fsync waits for it.
+/// commits touch is written once, and what is written at once is so little that a commit's fsync hardly waits for it.
 const WRITE_BACK_EVERY: Duration = Duration::from_millis(250);
 
 /// A task with a connection of its own, which writes back what a writer has committed.
@@ -59,21 +65,22 @@ async fn run(database: Database, mut told: mpsc::Receiver<()>) {
         if timeout(WRITE_BACK_EVERY, ended).await.is_ok() {
             break;
         }
-        // One that fails is tried again after the next commit; until then the writer does it.
+        // One that fails is tried again after the next commit; if it always does, the writer is left with it.
         kept = write_back(&database, kept).await.ok();
     }
-    if let Some(connection) = kept {
-        let _ = connection.close().await;
+    if let Some(reader) = kept {
+        let _ = reader.close().await;
     }
 }
 
-async fn write_back(database: &Database, kept: Option<Connection>) -> sqlx::Result<Connection> {
-    let connection = match kept {
-        Some(connection) => connection,
-        None => database.connect().await?,
+/// A connection that may not write: no row is changed.
+async fn write_back(database: &Database, kept: Option<Reader>) -> sqlx::Result<Reader> {
+    let reader = match kept {
+        Some(reader) => reader,
+        None => database.own_reader().await?,
     };
-    let (connection, ()) = connection.lend(Checkpoint).await?;
-    Ok(connection)
+    let (reader, ()) = reader.lend(Checkpoint).await?;
+    Ok(reader)
 }
 
 #[cfg(test)]
@@ -81,33 +88,66 @@ mod tests {
     use tradewind_model::{Json, RecordKey, Shop};
 
     use super::*;
+    use crate::database::SQLITE_LOG_PAGES;
     use crate::{Location, Store, Unit, Write};
+
+    const BYTES: usize = 2 << 20;
+
+    async fn opened(folder: &tempfile::TempDir) -> Store {
+        let location = Location::Sqlite(folder.path().join("store.db"));
+        Store::migrate(&location).await.unwrap();
+        let store = Store::open(&location).await.unwrap();
+        // From here on time passes only while nobody works.
+        tokio::time::pause();
+        store
+    }
+
+    async fn commit(store: &Store, number: u64) {
+        let doc = Json::of(&serde_json::json!({ "text": "x".repeat(BYTES) })).ok();
+        let key = RecordKey::new("thing", number.to_string());
+        let write = Write { key, expected: None, doc, platform_updated_us: None };
+        store.commit(Unit { writes: vec![write], ..Unit::new(Shop::new("app", "shop"), 0) }).await.unwrap();
+    }
+
+    fn bytes(folder: &tempfile::TempDir, name: &str) -> u64 {
+        folder.path().join(name).metadata().unwrap().len()
+    }
 
     #[tokio::test]
     async fn the_log_is_written_back_while_the_store_is_open() {
-        const BYTES: usize = 2 << 20;
         const COMMITS: u64 = 8;
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("store.db");
-        let location = Location::Sqlite(file.clone());
-        Store::migrate(&location).await.unwrap();
-        let store = Store::open(&location).await.unwrap();
-        tokio::time::pause();
+        let store = opened(&folder).await;
         let mut log_max = 0;
         for number in 0..COMMITS {
-            let doc = Json::of(&serde_json::json!({ "text": "x".repeat(BYTES) })).ok();
-            let key = RecordKey::new("thing", number.to_string());
-            let write = Write { key, expected: None, doc, platform_updated_us: None };
-            let unit = Unit { writes: vec![write], ..Unit::new(Shop::new("app", "shop"), 0) };
-            store.commit(unit).await.unwrap();
-            // The clock stands still while a thread works.
+            commit(&store, number).await;
             tokio::time::sleep(WRITE_BACK_EVERY * 2).await;
-            log_max = log_max.max(folder.path().join("store.db-wal").metadata().unwrap().len());
+            log_max = log_max.max(bytes(&folder, "store.db-wal"));
         }
-        let kept = file.metadata().unwrap().len();
+        let kept = bytes(&folder, "store.db");
         assert!(kept > COMMITS * BYTES as u64, "{kept} bytes are in the file");
         assert!(log_max < 2 * BYTES as u64, "the log had {log_max} bytes: it did not begin anew");
         store.close().await;
         assert!(!folder.path().join("store.db-wal").exists());
+    }
+
+    #[tokio::test]
+    async fn without_a_pause_the_writer_ends_the_log() {
+        const LOG_BYTES: u64 = SQLITE_LOG_PAGES as u64 * 4_096;
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(&folder).await;
+        // The write-back waits for a pause, which does not come.
+        for number in 0..2 * LOG_BYTES / BYTES as u64 {
+            commit(&store, number).await;
+        }
+        let log = bytes(&folder, "store.db-wal");
+        assert!(log > LOG_BYTES / 2, "the log had {log} bytes: it was written back before");
+        assert!(log < LOG_BYTES * 3 / 2, "the log has {log} bytes");
+        store.close().await;
+    }
+
+    #[test]
+    fn sqlite_is_new_enough() {
+        assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
     }
 }
