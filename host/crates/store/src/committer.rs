@@ -6,7 +6,8 @@
 //! are about to hand over a unit, and each that rides along is one batch less.
 //!
 //! A shop's units always go through the same writer, in the order in which they were handed over; shops take turns
-//! ([`crate::turns`]). SQLite has one writer, PostgreSQL several.
+//! ([`crate::turns`]). SQLite has one writer, PostgreSQL several. On SQLite another connection writes the log back
+//! ([`crate::writeback`]).
 //!
 //! Statements that stand for themselves, the renewal of leases above all, wait for one batch at most and not for all units
 //! that wait: a host whose disk is slow keeps its leases.
