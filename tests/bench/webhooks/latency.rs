@@ -72,7 +72,7 @@ async fn disk(writes: u32) -> anyhow::Result<Vec<Duration>> {
         }
         let due = began + Duration::from_secs(1) / PER_SECOND * number;
         tokio::time::sleep_until(due.into()).await;
-        // One that comes late because of those before it has waited since it was due; the timer's own lateness is not the disk's.
+        // One behind a late one has waited since it was due; the timer's own lateness is not the disk's.
         let since = if late { due } else { Instant::now() };
         tokio::task::block_in_place(|| file.write_all(&WRITTEN).and_then(|()| file.sync_data()))?;
         waited.push(since.elapsed());

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::feed::Feed;
+use super::side::PATIENCE;
 use super::wire::Wire;
 
 /// Connections at once, as a platform opens them to one address.
@@ -55,7 +57,8 @@ pub(crate) async fn send(
                     since = if since < due { Instant::now() } else { due };
                 }
                 wire.write(&request).await?;
-                let answer = wire.read().await?.context("the connection was closed instead of an answer")?;
+                let answer = timeout(PATIENCE, wire.read()).await.context("no answer")??;
+                let answer = answer.context("the connection was closed instead of an answer")?;
                 waited.push(since.elapsed());
                 let status = wire.status();
                 ensure!(status == b"200", "webhook {number} was answered {}", String::from_utf8_lossy(status));

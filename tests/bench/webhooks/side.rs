@@ -24,7 +24,7 @@ pub(crate) const SECRET: &str = "bench-client-secret-0123456789";
 /// Where they are sent.
 pub(crate) const CONNECTION_PATH: &str = "/webhooks/bench/shopify";
 
-/// How long nothing may happen, or all that was sent may take, before a side counts as stuck.
+/// How long nothing may happen before a side counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Units of the processor's time that the system counts in a second. 100: Linux tells all programs so.

@@ -56,7 +56,7 @@ const PLANS_MAX_USES: u32 = 64;
 /// takes a fifth less of the processors' time than with none, and 20 gain no more.
 const GATHERINGS: u32 = 3;
 
-/// Units of one shop in one batch, where others have some too. 16: on a fast disk they take about as long as their fsync, so
+/// Units of one shop in one batch that is no small one. 16: on a fast disk they take about as long as their fsync, so
 /// that another shop's unit waits for short batches.
 const BATCH_SHOP_UNITS_MAX: usize = 16;
 

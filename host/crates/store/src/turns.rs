@@ -1,8 +1,8 @@
 //! Whose turn it is: units wait shop by shop, and each batch takes from the shops in turn.
 //!
 //! A shop that hands over a thousand units at once fills no batch with them: whoever comes next with a single unit waits
-//! for a batch of a few, and rides in the one after it. A batch that would be small takes more of whoever is there. A unit that may not ride with one that is in the batch holds back
-//! its own shop alone.
+//! for a batch of a few, and rides in the one after it. A batch that would be small takes more of whoever is there. A unit that
+//! may not ride with one that is in the batch holds back its own shop alone.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -48,7 +48,8 @@ impl<T> Turns<T> {
         self.order.push_back(shop.clone());
     }
 
-    /// The next batch: one of each shop, then another of each, until nobody has more that may ride.
+    /// The next batch: one of each shop, then another of each, until nobody has more that may ride, or as many as one shop may
+    /// have and the batch is no small one.
     pub(crate) fn next_batch(&mut self, mut ride: impl FnMut(&T) -> Ride) -> Vec<T> {
         let mut batch = Vec::new();
         let mut held_back = VecDeque::new();
