@@ -1,9 +1,9 @@
 //! Writes a batch of units in one transaction.
 //!
 //! The usual case takes one statement for each kind of thing, whatever the number of units (on SQLite it runs once for each
-//! row), and sees from the number of rows that it wrote whether everything was as the units expected. When something was not, the transaction is taken back and done
-//! again without the units that are to blame; when only the database knows which that is, the units go one by one, each in
-//! a savepoint. Either way the neighbours are committed, in one transaction.
+//! row), and sees from the number of rows that it wrote whether everything was as the units expected. When something was not,
+//! the transaction is taken back and done again without the units that are to blame; when only the database knows which that
+//! is, the units go one by one, each in a savepoint. Either way the neighbours are committed, in one transaction.
 //!
 //! No two units of a batch touch the same thing ([`crate::batch`]), so it does not matter that all jobs are finished before
 //! the first record is written.
