@@ -183,6 +183,7 @@ impl Build for Unit {
 
     fn insert(mut self, key: &RecordKey, doc: &str) -> Self {
         self.writes.push(Write {
+            before: None,
             key: key.clone(),
             expected: None,
             doc: Some(json(doc)),
@@ -193,6 +194,7 @@ impl Build for Unit {
 
     fn update(mut self, key: &RecordKey, version: i64, doc: &str) -> Self {
         self.writes.push(Write {
+            before: None,
             key: key.clone(),
             expected: Some(version),
             doc: Some(json(doc)),
@@ -202,7 +204,13 @@ impl Build for Unit {
     }
 
     fn delete(mut self, key: &RecordKey, version: i64) -> Self {
-        self.writes.push(Write { key: key.clone(), expected: Some(version), doc: None, platform_updated_us: None });
+        self.writes.push(Write {
+            before: None,
+            key: key.clone(),
+            expected: Some(version),
+            doc: None,
+            platform_updated_us: None,
+        });
         self
     }
 

@@ -316,9 +316,9 @@ impl Host {
                 change(at, &mut notes);
                 let doc = (!notes.notes.is_empty()).then(|| Json::of(&notes)).transpose();
                 let doc = doc.map_err(|error| internal(&error))?;
-                let expected = stored.map(|stored| stored.version);
+                let (expected, before) = stored.map(|stored| (stored.version, stored.doc)).unzip();
                 if doc.is_some() || expected.is_some() {
-                    unit.writes.push(Write { key: key.clone(), expected, doc, platform_updated_us: None });
+                    unit.writes.push(Write { key: key.clone(), expected, before, doc, platform_updated_us: None });
                 }
             }
             if unit.writes.is_empty() {

@@ -48,6 +48,7 @@ impl Taken {
                 unit.writes.push(Write {
                     key,
                     expected: stored.map(|stored| stored.version),
+                    before: stored.map(|stored| stored.doc.clone()),
                     doc: written.doc,
                     platform_updated_us: written.platform_updated_us,
                 });

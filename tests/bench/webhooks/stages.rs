@@ -298,7 +298,13 @@ fn delivery(number: u32, body: &[u8]) -> Unit {
 fn record(number: u32, document: &Json) -> Unit {
     let mut unit = unit(number);
     let key = RecordKey::new("shopify/product", number.to_string());
-    unit.writes.push(Write { key, expected: None, doc: Some(document.clone()), platform_updated_us: Some(1) });
+    unit.writes.push(Write {
+        before: None,
+        key,
+        expected: None,
+        doc: Some(document.clone()),
+        platform_updated_us: Some(1),
+    });
     unit
 }
 

@@ -22,6 +22,7 @@ fn write(store: &Arc<Store>, model: &str, id: &str, doc: &Value) {
             let stored = store.record(&shop(), &key).await.unwrap();
             let expected = stored.as_ref().map(|stored| stored.version);
             let write = Write {
+                before: None,
                 key,
                 expected,
                 doc: Some(doc),
@@ -185,7 +186,7 @@ fn write_once(store: &Arc<Store>) {
         handle.block_on(async {
             let key = RecordKey::new("badge", "theirs");
             let doc = Some(Json::parse(r#"{"code":"A","holder":"them"}"#).unwrap());
-            let write = Write { key, expected: None, doc, platform_updated_us: None };
+            let write = Write { before: None, key, expected: None, doc, platform_updated_us: None };
             // The second time it is there.
             drop(store.commit(Unit { writes: vec![write], ..Unit::new(shop(), NOW_MS) }).await);
         });

@@ -121,7 +121,7 @@ impl Dice {
                 let expected = self.version(memory, &unit.shop, &key);
                 let doc = self.rng.random_bool(0.7).then(|| json(&self.rng.random_range(0..1_000).to_string()));
                 let platform_updated_us = self.rng.random_bool(0.5).then_some(now_ms * 1_000);
-                unit.writes.push(Write { key, expected, doc, platform_updated_us });
+                unit.writes.push(Write { before: None, key, expected, doc, platform_updated_us });
             }
         }
         while self.rng.random_bool(0.4) {

@@ -125,6 +125,7 @@ async fn old_notes_beside_records_go_and_records_stay() {
     on_both(async |place| {
         let store = place.open().await;
         let write = |model: &str, id: &str| tradewind_store::Write {
+            before: None,
             key: RecordKey::new(model, id),
             expected: None,
             doc: Some(Json::object([])),

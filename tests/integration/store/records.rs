@@ -134,7 +134,13 @@ async fn a_record_that_a_unit_made_and_deleted_must_not_be_there() {
         let (key, fresh) = (product("1"), product("2"));
         let nothing = |unit: Unit, key: &RecordKey| {
             let mut unit = unit;
-            unit.writes.push(Write { key: key.clone(), expected: None, doc: None, platform_updated_us: None });
+            unit.writes.push(Write {
+                before: None,
+                key: key.clone(),
+                expected: None,
+                doc: None,
+                platform_updated_us: None,
+            });
             unit
         };
         let committed = commit(&store, nothing(unit().job(action()), &key)).await;

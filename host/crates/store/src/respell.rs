@@ -99,9 +99,14 @@ impl Store {
                 let (document, unfit) = spelled(&typed, &doc);
                 match document {
                     None => deployed.unfit += unfit,
-                    Some(doc) => {
-                        let write =
-                            Write { key, expected: Some(version), doc: Some(doc), platform_updated_us: updated_us };
+                    Some(spelled) => {
+                        let write = Write {
+                            key,
+                            expected: Some(version),
+                            before: Some(doc),
+                            doc: Some(spelled),
+                            platform_updated_us: updated_us,
+                        };
                         shops.entry(shop.to_owned()).or_default().push(Respelled { write, unfit });
                     }
                 }
@@ -171,7 +176,13 @@ impl Store {
                 return Ok(());
             };
             let platform_updated_us = stored.platform_updated_us;
-            let write = Write { key, expected: Some(stored.version), doc: Some(doc), platform_updated_us };
+            let write = Write {
+                key,
+                expected: Some(stored.version),
+                before: Some(stored.doc),
+                doc: Some(doc),
+                platform_updated_us,
+            };
             record = Respelled { write, unfit: still_unfit };
         }
         Ok(())

@@ -129,6 +129,8 @@ pub struct Write {
     pub key: RecordKey,
     /// The version that it replaces; none when it must not be there yet.
     pub expected: Option<i64>,
+    /// The document of that version, as far as the unit knows it.
+    pub before: Option<Json>,
     /// The new document, none to delete the record.
     pub doc: Option<Json>,
     /// When the platform says that the record changed, in microseconds since 1970.

@@ -105,7 +105,7 @@ mod tests {
     async fn commit(store: &Store, number: u64) {
         let doc = Json::of(&serde_json::json!({ "text": "x".repeat(BYTES) })).ok();
         let key = RecordKey::new("thing", number.to_string());
-        let write = Write { key, expected: None, doc, platform_updated_us: None };
+        let write = Write { before: None, key, expected: None, doc, platform_updated_us: None };
         store.commit(Unit { writes: vec![write], ..Unit::new(Shop::new("app", "shop"), 0) }).await.unwrap();
     }
 

@@ -122,12 +122,19 @@ impl Counting {
         unit.reads.push(Read { key: count.clone(), version });
         let doc = |text: String| Json::parse(text).ok();
         unit.writes.push(Write {
+            before: None,
             key: count,
             expected: version,
             doc: doc(format!("{{\"count\":{next}}}")),
             platform_updated_us: None,
         });
-        unit.writes.push(Write { key: mark, expected: None, doc: doc("{}".to_owned()), platform_updated_us: None });
+        unit.writes.push(Write {
+            before: None,
+            key: mark,
+            expected: None,
+            doc: doc("{}".to_owned()),
+            platform_updated_us: None,
+        });
         if job.kind == JobKind::Delivery {
             let follow = NewJob {
                 lane: Some(format!("follow {record}")),
@@ -153,6 +160,7 @@ impl Counting {
         }
         let mut unit = Unit::new(shop.clone(), now_ms());
         unit.writes.push(Write {
+            before: None,
             key: epoch_key(),
             expected: stored.map(|stored| stored.version),
             doc: Json::parse(format!("{{\"count\":{},\"wentDown\":{went_down}}}", fence.epoch)).ok(),
