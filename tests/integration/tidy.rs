@@ -243,3 +243,45 @@ fn module_name(path: &str) -> &str {
     let module = path.trim_end_matches(".rs");
     if matches!(module, "lib" | "main") { "" } else { module.trim_end_matches("/mod") }
 }
+
+/// Requirements that `docs/features.md` lists.
+const REQUIREMENTS: usize = 164;
+
+#[test]
+fn every_feature_is_shown_by_a_test_that_exists() {
+    let text = read("docs/features.md");
+    let tests: Vec<(String, String)> = sources().into_iter().map(|path| (module_path(&path), read(&path))).collect();
+    let exists = |name: &str| {
+        let (module, test) = name.rsplit_once("::").unwrap_or(("", name));
+        let declared = format!("fn {test}(");
+        let module = module.strip_suffix("::tests").unwrap_or(module);
+        // Unit tests stand in the file of what they test, or in `tests.rs` beside it.
+        tests.iter().any(|(path, source)| {
+            let path = path.strip_suffix("::tests").unwrap_or(path);
+            path.ends_with(module) && source.contains(&declared)
+        })
+    };
+    let mut broken = Vec::new();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| R")).collect();
+    for (at, row) in rows.iter().enumerate() {
+        if !row.starts_with(&format!("| R{} |", at + 1)) {
+            broken.push(format!("row {} is `{row}`", at + 1));
+        }
+        let shown = row.rsplit(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+        if names.is_empty() && !shown.starts_with("not yet") {
+            broken.push(format!("no test shows `{row}`"));
+        }
+        broken.extend(names.into_iter().filter(|name| !exists(name)).map(|name| format!("there is no test `{name}`")));
+    }
+    if rows.len() != REQUIREMENTS {
+        broken.push(format!("there are {} rows, and {REQUIREMENTS} requirements", rows.len()));
+    }
+    assert_none("docs/features.md lists each requirement with its test, or `not yet`", &broken);
+}
+
+/// A file's module, as the names of its tests begin: without the folder of its crate and the endings of files.
+fn module_path(path: &str) -> String {
+    let path = path.strip_suffix("/mod.rs").or_else(|| path.strip_suffix(".rs")).unwrap_or(path);
+    path.replace('/', "::")
+}
