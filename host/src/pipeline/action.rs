@@ -257,7 +257,8 @@ impl Context {
                 usage: &usage,
             });
         }
-        self.log_call(route, name, outcome, detail, &usage);
+        let logged = if result.is_ok() { detail } else { detail.as_ref().map(super::ending::logged) };
+        self.log_call(route, name, outcome, logged, &usage);
         match result {
             Ok(result) => Ok((result, record)),
             Err(failure) => Err(Stopped::Plugin {

@@ -3,6 +3,8 @@
 //!
 //! The job carries the record as it was committed, because by the time it runs the record may have changed again.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, RecordKey, code};
 use tradewind_runtime::{Invocation, Phase};
@@ -86,6 +88,7 @@ impl Snapshot {
     /// The record with its changes, as it was.
     fn restore(&self) -> Result<ActiveRecord, ActionError> {
         let after = self.doc.members().unwrap_or_default();
+        let changed: HashSet<&str> = self.changes.iter().map(|change| change.field.as_str()).collect();
         let mut before: Vec<(&str, &Json)> = Vec::new();
         let mut changes = self.changes.iter().peekable();
         // What was removed goes back in front of the next change, so that the changes come in the record's order.
@@ -96,8 +99,8 @@ impl Snapshot {
             changes.next()
         };
         for (name, value) in &after {
-            let has_changed = self.changes.iter().any(|change| change.field == *name);
-            let change = if has_changed { removed_until(Some(name.as_str()), &mut before) } else { None };
+            let change =
+                if changed.contains(name.as_str()) { removed_until(Some(name.as_str()), &mut before) } else { None };
             match change {
                 Some(change) => before.extend(change.previous.as_ref().map(|previous| (name.as_str(), previous))),
                 None => before.push((name, value)),
@@ -107,9 +110,10 @@ impl Snapshot {
         let before = (!self.new).then(|| Json::object(before));
         let mut record =
             ActiveRecord::load(&self.model, &self.id, before.as_ref()).map_err(|error| internal(&error))?;
+        let after: HashMap<&str, &Json> = after.iter().map(|(name, value)| (name.as_str(), value)).collect();
         for change in &self.changes {
-            match after.iter().find(|(name, _)| *name == change.field) {
-                Some((name, value)) => record.set(name, value.clone(), change.origin),
+            match after.get(change.field.as_str()) {
+                Some(value) => record.set(&change.field, (*value).clone(), change.origin),
                 None => record.unset(&change.field, change.origin),
             }
         }

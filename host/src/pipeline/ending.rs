@@ -106,6 +106,18 @@ pub(crate) fn failure_json(failure: &Failure) -> Json {
     }
 }
 
+/// Bytes of an error in the log of what ran. 1 KiB: a sentence or two. The whole error stands in the job, once, however often
+/// the job fails.
+const LOGGED_BYTES_MAX: usize = 1 << 10;
+
+/// An error as the log keeps it for each attempt.
+pub(crate) fn logged(error: &Json) -> Json {
+    let code = error.member("code").unwrap_or_else(Json::null);
+    let message = error.member("message").and_then(|message| message.to::<String>().ok()).unwrap_or_default();
+    let message = &message[..message.floor_char_boundary(LOGGED_BYTES_MAX)];
+    Json::of(message).map_or_else(|_| Json::null(), |message| Json::object([("code", &code), ("message", &message)]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -218,7 +218,8 @@ impl Pipeline {
         // A job that waits is looked at so often that its waiting would be all that the log has.
         let says = unit.log.is_empty() || matches!(job.kind, JobKind::Delivery | JobKind::Action);
         if says && outcome != WAITS {
-            unit.log.push(log_entry(job, outcome, detail.clone()));
+            let logged = if is_done { detail.clone() } else { detail.as_ref().map(ending::logged) };
+            unit.log.push(log_entry(job, outcome, logged));
         }
         unit.fence = Some(fence.clone());
         unit.finish = Some(Finish { job: job.seq, how: how.clone() });

@@ -49,6 +49,8 @@ pub(crate) struct Work {
     /// The ids of `jobs`.
     job_ids: HashSet<String>,
     cancels: Vec<String>,
+    /// The same, to be asked for.
+    cancelled: HashSet<String>,
     /// Of what is written and enqueued.
     bytes: usize,
     /// How to take back each step, the last one first.
@@ -141,6 +143,7 @@ impl Shared {
             jobs: Vec::new(),
             job_ids: HashSet::new(),
             cancels: Vec::new(),
+            cancelled: HashSet::new(),
             bytes: 0,
             undo: Vec::new(),
             emptied: 0,
@@ -228,6 +231,7 @@ impl Shared {
         let mut work = self.lock();
         work.undo.clear();
         work.job_ids.clear();
+        work.cancelled.clear();
         work.bytes = 0;
         work.emptied += 1;
         Taken {
@@ -324,11 +328,15 @@ impl Work {
 
     /// Whether the unit takes back a job of this id.
     pub(crate) fn has_cancelled(&self, id: &str) -> bool {
-        self.cancels.iter().any(|cancelled| cancelled == id)
+        self.cancelled.contains(id)
     }
 
     /// Takes back a job that the unit itself enqueues; false when there is none.
     pub(crate) fn remove_job(&mut self, id: &str) -> bool {
+        // Most ids are none of the unit's own.
+        if !self.job_ids.contains(id) {
+            return false;
+        }
         let Some(at) = self.jobs.iter().position(|job| job.id.as_deref() == Some(id)) else { return false };
         let job = self.jobs.remove(at);
         self.job_ids.remove(id);
@@ -340,6 +348,7 @@ impl Work {
     /// Takes back a job that is stored.
     pub(crate) fn cancel(&mut self, id: &str) {
         self.cancels.push(id.to_owned());
+        self.cancelled.insert(id.to_owned());
         self.undo.push(Undo::Cancelled);
     }
 
@@ -369,7 +378,8 @@ impl Work {
                 self.jobs.insert(at, *job);
             }
             Some(Undo::Cancelled) => {
-                self.cancels.pop();
+                let id = self.cancels.pop();
+                id.map(|id| self.cancelled.remove(&id));
             }
         }
     }

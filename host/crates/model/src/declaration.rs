@@ -1,10 +1,11 @@
 //! What a plugin says of itself when it is installed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::param_schema::Compiled;
 use crate::record::{ActiveRecord, Baseline, Origin};
 
 /// Everything that `describe` registered.
@@ -46,6 +47,9 @@ pub struct Param {
     pub schema: Json,
     /// Whether a call without it is refused.
     pub required: bool,
+    /// What holds values to the schema.
+    #[serde(skip)]
+    pub compiled: Compiled,
 }
 
 /// A model and what happens to it.
@@ -92,32 +96,41 @@ impl ActionDeclaration {
         self.when_changed.iter().any(|field| record.changed(Some(field), Baseline::Loaded) && is_news(field))
     }
 
-    /// What is wrong with a caller's parameters, in words.
+    /// What is wrong with a caller's parameters, in words; at most [`PROBLEMS_MAX`] of it.
     pub fn param_problems(&self, params: &Json) -> Vec<String> {
         let Some(members) = params.members() else {
             return vec!["the parameters are not a JSON object; hint: `{\"limit\": 5}`".to_owned()];
         };
-        let missing = self.params.iter().filter(|(name, param)| param.required && params.member(name).is_none());
-        let missing = missing.map(|(name, _)| format!("parameter `{name}` is required"));
-        let unknown = members.iter().filter(|(name, _)| !self.params.contains_key(name));
-        let known: Vec<_> = self.params.keys().map(|name| format!("`{name}`")).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let unknown =
-            unknown.map(|(name, _)| format!("`{name}` is not a parameter of `{}`; hint: it takes {known}", self.name));
-        let invalid = members.iter().filter_map(|(name, value)| {
-            let problem = self.params.get(name)?.problem(value)?;
-            Some(format!("parameter `{name}`: {problem}"))
+        let given: HashMap<&str, &Json> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let missing = self.params.iter().filter(|(name, param)| param.required && !given.contains_key(name.as_str()));
+        let missing = missing.map(|(name, _)| format!("parameter `{}` is required", start_of(name)));
+        let unknown = members.iter().filter(|(name, _)| !self.params.contains_key(name)).map(|(name, _)| {
+            let (name, known) = (start_of(name), self.known_params());
+            format!("`{name}` is not a parameter of `{}`; hint: it takes {known}", self.name)
         });
-        missing.chain(unknown).chain(invalid).collect()
+        let invalid = members.iter().filter_map(|(name, value)| {
+            let Param { schema, compiled, .. } = self.params.get(name)?;
+            Some(format!("parameter `{}`: {}", start_of(name), compiled.mismatch(schema, value)?))
+        });
+        missing.chain(unknown).chain(invalid).take(PROBLEMS_MAX).collect()
+    }
+
+    /// The names of the first parameters, for a hint.
+    fn known_params(&self) -> String {
+        let known: Vec<_> = self.params.keys().take(PROBLEMS_MAX).map(|name| format!("`{}`", start_of(name))).collect();
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
     }
 }
 
-impl Param {
-    /// In which way a value does not fit the schema.
-    fn problem(&self, value: &Json) -> Option<String> {
-        let (Ok(schema), Ok(value)) = (self.schema.to(), value.to()) else { return None };
-        jsonschema::validate(&schema, &value).err().map(|error| error.to_string())
-    }
+/// Problems that are told at a time. 20: a person mends one after the other.
+pub const PROBLEMS_MAX: usize = 20;
+
+/// Bytes of a name that a message shows. 100: longer than any that is meant.
+const SHOWN_BYTES_MAX: usize = 100;
+
+/// As much of a stranger's name as goes into a message.
+fn start_of(name: &str) -> &str {
+    &name[..name.floor_char_boundary(SHOWN_BYTES_MAX)]
 }
 
 /// Names that lead from the beginning, so that a typing error is found at install and not at the first call.
@@ -132,8 +145,8 @@ impl Description {
         }
         let mut names = HashSet::new();
         for action in &self.actions {
-            let name = &action.name;
-            if !is_name(name) {
+            let name = start_of(&action.name);
+            if !is_name(&action.name) {
                 problems.push(format!(
                     "action name `{name}` is not lower-case letters and digits in words joined by `-`, at most \
                      {NAME_BYTES_MAX} bytes; hint: `tag-product`"
@@ -144,25 +157,30 @@ impl Description {
             }
             for OnModel { model, verb } in &action.models {
                 if !model.split('/').all(is_name) || !is_name(verb) {
-                    problems.push(format!("action `{name}`: `{model}` `{verb}` is not a model and a verb; hint: `shopify/product` `update`"));
+                    problems.push(format!(
+                        "action `{name}`: `{}` `{}` is not a model and a verb; hint: `shopify/product` `update`",
+                        start_of(model),
+                        start_of(verb)
+                    ));
                 }
             }
             for schedule in &action.schedules {
                 if schedule.split_whitespace().count() != 5 {
                     problems.push(format!(
-                        "action `{name}`: schedule `{schedule}` has not five fields; hint: `0 3 * * *` is daily at 03:00 UTC"
+                        "action `{name}`: schedule `{}` has not five fields; hint: `0 3 * * *` is daily at 03:00 UTC",
+                        start_of(schedule)
                     ));
                 }
             }
-            for (param, Param { schema, .. }) in &action.params {
-                let parsed = schema.to::<serde_json::Value>().map_err(|error| error.reason);
-                let checked =
-                    parsed.and_then(|schema| jsonschema::validator_for(&schema).map_err(|error| error.to_string()));
-                if let Err(reason) = checked {
-                    problems.push(format!(
-                        "action `{name}`: the schema of parameter `{param}` is no JSON Schema: {reason}"
-                    ));
+            for (param, Param { schema, compiled, .. }) in &action.params {
+                if let Some(reason) = compiled.problem(schema) {
+                    let param = start_of(param);
+                    problems
+                        .push(format!("action `{name}`: the schema of parameter `{param}` cannot be used: {reason}"));
                 }
+            }
+            if problems.len() > PROBLEMS_MAX {
+                break;
             }
         }
         problems
@@ -222,7 +240,8 @@ mod tests {
 
     #[test]
     fn parameters_are_held_to_the_declaration() {
-        let param = |schema, required| Param { schema: Json::parse(schema).unwrap(), required };
+        let param =
+            |schema, required| Param { schema: Json::parse(schema).unwrap(), required, compiled: Compiled::default() };
         let limit = param(r#"{"type":"integer","minimum":1}"#, false);
         let params = [("limit".to_owned(), limit), ("shop".to_owned(), param("true", true))].into();
         let action = ActionDeclaration { name: "a".to_owned(), params, ..ActionDeclaration::default() };
@@ -252,7 +271,11 @@ mod tests {
         let bad = ActionDeclaration {
             models: vec![on("Product", "create"), on("a", "")],
             schedules: vec!["daily".to_owned()],
-            params: [("limit".to_owned(), Param { schema: Json::parse("5").unwrap(), required: false })].into(),
+            params: [(
+                "limit".to_owned(),
+                Param { schema: Json::parse("5").unwrap(), required: false, compiled: Compiled::default() },
+            )]
+            .into(),
             ..action("Tag Product")
         };
         let description = Description { actions: vec![bad, action("a"), action("a")], ..Description::default() };

@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::error::{ActionError, code};
-use crate::json::{Json, same};
+use crate::json::Json;
+use crate::same::same;
 use crate::schema::{Field, FieldType, Model, SYSTEM_FIELDS};
 use crate::value;
 

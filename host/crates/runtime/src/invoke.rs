@@ -12,10 +12,15 @@ use crate::failure::{Failure, Frames, panic_message};
 use crate::gate::Permit;
 use crate::host::handles::{Registrar, TheInvocation};
 use crate::host::{HostFault, State};
-use crate::limits::{Limit, LimitExceeded, Limits, TICK};
+use crate::limits::{
+    ERROR_CODE_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, FRAME_BYTES_MAX, FRAMES_MAX, Limit, LimitExceeded, Limits, TICK,
+};
 use crate::meter::{Meter, Usage};
+use crate::processor::{Measured, Processor};
 use crate::runtime::Plugin;
 use crate::session::{Level, LogEntry, Session};
+use crate::share::Seat;
+use crate::text::{shown, start_of};
 use crate::wasi::Wasi;
 
 /// Which of the contract's two calls.
@@ -110,14 +115,15 @@ pub(crate) async fn call(
     invocation: Invocation,
     session: Box<dyn Session>,
     permit: Permit,
+    seat: Seat,
 ) -> Outcome {
     let (action, phase) = (invocation.action.clone(), invocation.phase);
-    let result_bytes_max = limits.result_bytes_max;
+    let (result_bytes_max, error_bytes_max) = (limits.result_bytes_max, limits.error_bytes_max);
     // The store drops its data before its instances. This one is dropped after the store, in every case, so that nobody
     // is let in before the slot is free.
     let permit = Arc::new(permit);
-    let mut store = store(plugin, limits, invocation, session, Arc::clone(&permit));
-    let ended = guarded(&mut store, async |store| {
+    let (mut store, processor) = store(plugin, limits, invocation, session, Arc::clone(&permit), seat.clone());
+    let ended = guarded(&mut store, processor, seat, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
         store.data_mut().instantiated = true;
         let call = store.data_mut().table.push(TheInvocation)?;
@@ -136,7 +142,7 @@ pub(crate) async fn call(
             Err(Failure::Limit { exceeded, backtrace: Frames::default(), stderr: store.data().wasi.output.stderr() })
         }
         Ok(Ok(text)) => Json::parse(text).map_err(|error| Failure::InvalidResult { reason: error.reason }),
-        Ok(Err(error)) => Err(Failure::Returned(ActionError::from(error))),
+        Ok(Err(error)) => returned(error, error_bytes_max, &store),
         Err(failure) => Err(failure),
     };
     let usage = usage(plugin, &store);
@@ -156,11 +162,12 @@ pub(crate) async fn describe(
     invocation: Invocation,
     session: Box<dyn Session>,
     permit: Permit,
+    seat: Seat,
 ) -> Result<(Description, Vec<String>), Failure> {
     // As in `call`.
     let permit = Arc::new(permit);
-    let mut store = store(plugin, limits, invocation, session, Arc::clone(&permit));
-    guarded(&mut store, async |store| {
+    let (mut store, processor) = store(plugin, limits, invocation, session, Arc::clone(&permit), seat.clone());
+    guarded(&mut store, processor, seat, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
         store.data_mut().instantiated = true;
         let registrar = store.data_mut().table.push(Registrar)?;
@@ -177,13 +184,15 @@ fn store(
     invocation: Invocation,
     session: Box<dyn Session>,
     permit: Arc<Permit>,
-) -> Store<State> {
+    seat: Seat,
+) -> (Store<State>, Arc<Processor>) {
     let started = Instant::now();
+    let processor = Processor::new(started);
     let wasi = Wasi::new(invocation.now, started, invocation.seed, limits.log_bytes_max);
     let mut table = ResourceTable::new();
     table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
     let call_bytes_max = usize::try_from(limits.call_bytes_max).unwrap_or(usize::MAX);
-    let meter = Meter::new(limits, started, wasi.output.clone(), permit);
+    let meter = Meter::new(limits, started, Arc::clone(&processor), wasi.output.clone(), permit);
     let state = State {
         session,
         invocation,
@@ -199,27 +208,65 @@ fn store(
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(call_bytes_max);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut context| {
-        context.data_mut().meter.tick()?;
+    store.epoch_deadline_callback(move |mut context| {
+        let ticks = context.data_mut().meter.tick()?;
         // Others on this thread get their turn at each tick. The executor's own way of yielding lets it look at its timers
         // and sockets first, which it otherwise does once in many turns: a turn of a loop lasts a whole tick.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        let yielded = tokio::task::yield_now();
+        if ticks < LONG_TICKS {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(yielded)));
+        }
+        let turn = seat.clone().take_turn();
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(async move {
+                yielded.await;
+                turn.await;
+            }),
+        ))
     });
     if plugin.counts_instructions {
         // The counter runs down from the most it can hold.
         drop(store.set_fuel(u64::MAX));
     }
-    store
+    (store, processor)
+}
+
+/// Ticks from which on a call counts as long. 2: the first may come a moment after the call began.
+const LONG_TICKS: u32 = 2;
+
+/// A plugin's own error, cut to what is kept of one.
+fn returned(
+    error: crate::bindings::tradewind::plugin::types::Error,
+    max: u64,
+    store: &Store<State>,
+) -> Result<Json, Failure> {
+    let bytes = error.code.len() + error.message.len() + error.details.as_ref().map_or(0, String::len);
+    if bytes as u64 > max {
+        let exceeded = LimitExceeded { limit: Limit::ErrorBytes, max };
+        return Err(Failure::Limit {
+            exceeded,
+            backtrace: Frames::default(),
+            stderr: store.data().wasi.output.stderr(),
+        });
+    }
+    let mut error = ActionError::from(error);
+    error.code = start_of(&error.code, ERROR_CODE_BYTES_MAX);
+    error.message = start_of(&error.message, ERROR_MESSAGE_BYTES_MAX);
+    Err(Failure::Returned(error))
 }
 
 /// Runs guest code under the wall-clock deadline and says in our words how it failed.
 async fn guarded<T>(
     store: &mut Store<State>,
+    processor: Arc<Processor>,
+    seat: Seat,
     call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, Failure> {
     let clock = store.data().meter.clock();
     let ended = {
-        let mut call = pin!(call(store));
+        let call = pin!(call(store));
+        let mut call = Measured::new(call, processor, seat);
         loop {
             let deadline = clock.deadline() + GIVE_UP_AFTER;
             match tokio::time::timeout_at(deadline.into(), &mut call).await {
@@ -255,7 +302,7 @@ fn failure(error: &wasmtime::Error, state: &State) -> Failure {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return limit(state.meter.exceeded(Limit::Resources));
     }
-    let root = error.root_cause().to_string();
+    let root = shown(error.root_cause(), ERROR_MESSAGE_BYTES_MAX);
     // The sandbox's own error for this has no public type; its first words are stable enough for a test to hold us to.
     if root.starts_with("too much data is being copied") {
         return limit(state.meter.exceeded(Limit::CallBytes));
@@ -266,22 +313,29 @@ fn failure(error: &wasmtime::Error, state: &State) -> Failure {
     }
     // A result that cannot be read (text that is not UTF-8, a wrong pointer) is an error without any frame.
     if trap.is_none() && backtrace.0.is_empty() && !state.instantiated {
-        return Failure::Host(format!("{error:#}"));
+        return Failure::Host(shown(format_args!("{error:#}"), ERROR_MESSAGE_BYTES_MAX));
     }
     let message = match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         Some(exit) => format!("it ended itself with status {}; hint: return a result or an error", exit.0),
-        None => root.trim_start_matches("wasm trap: ").to_owned(),
+        None => start_of(root.trim_start_matches("wasm trap: "), ERROR_MESSAGE_BYTES_MAX),
     };
-    Failure::Trap { message, panic: panic_message(&stderr), backtrace, stderr }
+    let panic = panic_message(&stderr).map(|panic| start_of(&panic, ERROR_MESSAGE_BYTES_MAX));
+    Failure::Trap { message, panic, backtrace, stderr }
 }
+
+/// Bytes of a function's name that is read as a mangled one. 16 KiB: the names of deep generic types have a few.
+const MANGLED_BYTES_MAX: usize = 16 << 10;
 
 fn backtrace(error: &wasmtime::Error) -> Frames {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Frames::default() };
-    let frames = trace.frames().iter().map(|frame| {
-        let module = frame.module().name().unwrap_or("<module>");
+    let frames = trace.frames().iter().take(FRAMES_MAX).map(|frame| {
+        let module = start_of(frame.module().name().unwrap_or("<module>"), FRAME_BYTES_MAX / 4);
+        let rest = FRAME_BYTES_MAX - module.len();
         match frame.func_name() {
+            // A mangled name is short in proportion to what it stands for at most; one that is not mangled is shown as it is.
+            Some(name) if name.len() > MANGLED_BYTES_MAX => format!("{module}: {}", start_of(name, rest)),
             // The alternate form leaves out the hash that ends a mangled name.
-            Some(name) => format!("{module}: {:#}", rustc_demangle::demangle(name)),
+            Some(name) => format!("{module}: {}", shown(format_args!("{:#}", rustc_demangle::demangle(name)), rest)),
             None => format!("{module}: function {}", frame.func_index()),
         }
     });

@@ -18,8 +18,11 @@ mod invoke;
 mod limits;
 mod meter;
 mod pool;
+mod processor;
 mod runtime;
 pub mod session;
+mod share;
+mod text;
 mod ticker;
 mod wasi;
 

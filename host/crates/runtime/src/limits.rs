@@ -11,10 +11,15 @@ pub struct Limits {
     /// Milliseconds of wall-clock time, waiting included. Ten seconds: long enough for a handful of platform calls that
     /// wait for a rate budget, short enough that a stuck call does not hold its record's queue.
     pub wall_ms_max: u64,
-    /// Milliseconds of running guest code, counted in ticks of [`TICK`]. Two seconds: a thousand times what a webhook's
-    /// action needs, so only a loop gets there. A host call that computes counts as one tick however long it takes: what
-    /// it computes on is bounded by its own limits, and all calls together by the wall-clock time.
+    /// Milliseconds on a processor, of guest code and of host calls that compute. Two seconds: a thousand times what a
+    /// webhook's action needs, so only a loop gets there.
     pub cpu_ms_max: u64,
+    /// Milliseconds of wall-clock time over all checkpoints. 15 minutes: what a background action of the reference product
+    /// may take; longer work enqueues a job for the rest.
+    pub total_ms_max: u64,
+    /// Milliseconds on a processor over all checkpoints. 60 seconds: thirty times the usual bound, and a fifteenth of what
+    /// one core has in the longest job.
+    pub total_cpu_ms_max: u64,
     /// Bytes of all linear memories together. 128 MiB: a Python component begins with about 30 and needs room to work.
     pub memory_bytes_max: u64,
     /// Elements of all tables together. 200,000: a Python component fills some 30,000 function slots.
@@ -39,6 +44,9 @@ pub struct Limits {
     pub writes_max: u64,
     /// Jobs enqueued. 1,000, as for writes.
     pub jobs_max: u64,
+    /// What `describe` declares: actions, and all that is said of each. 2,000: a plugin with fifty actions that each look at
+    /// forty things. All of it is held to its rules one by one, and stays in memory.
+    pub declarations_max: u64,
     /// Calls to platforms. 100: at two a second nobody waits longer than a minute for one shop's budget.
     pub platform_calls_max: u64,
     /// Bytes that one call may hand to the host, or be answered. 16 MiB: the largest webhook that we accept, with room.
@@ -50,6 +58,8 @@ pub struct Limits {
     pub log_bytes_max: u64,
     /// Bytes of the result that `run` returns. 1 MiB: it is stored with the job.
     pub result_bytes_max: u64,
+    /// Bytes of an error that a plugin returns, details included. 64 KiB: it is stored with the job, and a person reads it.
+    pub error_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -57,6 +67,8 @@ impl Default for Limits {
         Self {
             wall_ms_max: 10_000,
             cpu_ms_max: 2_000,
+            total_ms_max: 15 * 60 * 1_000,
+            total_cpu_ms_max: 60_000,
             memory_bytes_max: 128 << 20,
             table_elements_max: 200_000,
             core_instances_max: 100,
@@ -68,11 +80,13 @@ impl Default for Limits {
             reads_max: 1_000,
             writes_max: 1_000,
             jobs_max: 1_000,
+            declarations_max: 2_000,
             platform_calls_max: 100,
             call_bytes_max: 16 << 20,
             kept_bytes_max: 64 << 20,
             log_bytes_max: 256 << 10,
             result_bytes_max: 1 << 20,
+            error_bytes_max: 64 << 10,
         }
     }
 }
@@ -85,8 +99,45 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// of a million tiny members costs what it takes.
 pub(crate) const FIELD_BYTES: usize = 160;
 
+/// Bytes that the host takes for one thing that `describe` declares, beside its texts.
+pub(crate) const DECLARED_BYTES: usize = 160;
+
 /// What a log entry costs beside its text, so that a hundred thousand empty ones are not free.
 pub(crate) const ENTRY_BYTES: usize = 64;
+
+/// Frames of a backtrace that are kept. 20: the innermost tell where a plugin was.
+pub(crate) const FRAMES_MAX: usize = 20;
+
+/// Bytes of a frame. 200: a module and a function with its path.
+pub(crate) const FRAME_BYTES_MAX: usize = 200;
+
+/// Bytes of an error's code. 64: some words joined by `-`.
+pub(crate) const ERROR_CODE_BYTES_MAX: usize = 64;
+
+/// Bytes of an error's message, whoever it is for. 4 KiB: a few sentences; what is longer is cut.
+pub(crate) const ERROR_MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of standard error that are kept for the error that may come. 16 KiB: a panic's message and its backtrace, which come
+/// last.
+pub(crate) const STDERR_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of `options`, of any function. 64 KiB: a `select` of five hundred long names.
+pub(crate) const OPTIONS_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a GraphQL document. 256 KiB: the platform's own bound is far below.
+pub(crate) const GRAPHQL_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of a URL or a path. 8 KiB: what servers take.
+pub(crate) const PATH_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of all headers of a request to a third party. 64 KiB: what servers take.
+pub(crate) const HEADERS_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a name: of a model, a field, an action, an id, a method. 1 KiB: twice what the databases keep of a key.
+pub(crate) const NAME_BYTES_MAX: usize = 1 << 10;
+
+/// Names in one list: fields to read, fields of a key. 1,000: a record has some dozen fields.
+pub(crate) const NAMES_MAX: usize = 1_000;
 
 /// Bytes of stack for guest code, for all plugins alike because it is a property of the engine. 512 KiB: deep recursion
 /// in JavaScript needs most of it, endless recursion ends in a millisecond.
@@ -101,6 +152,8 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 pub enum Limit {
     WallMs,
     CpuMs,
+    TotalMs,
+    TotalCpuMs,
     MemoryBytes,
     TableElements,
     CoreInstances,
@@ -112,11 +165,13 @@ pub enum Limit {
     Reads,
     Writes,
     Jobs,
+    Declarations,
     PlatformCalls,
     CallBytes,
     KeptBytes,
     LogBytes,
     ResultBytes,
+    ErrorBytes,
     StackBytes,
     ComponentBytes,
     /// The memory of all sandboxes of the host together, see [`RuntimeConfig`](crate::RuntimeConfig).
@@ -125,9 +180,11 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, for the documentation and its test.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::WallMs,
         Self::CpuMs,
+        Self::TotalMs,
+        Self::TotalCpuMs,
         Self::MemoryBytes,
         Self::TableElements,
         Self::CoreInstances,
@@ -139,11 +196,13 @@ impl Limit {
         Self::Reads,
         Self::Writes,
         Self::Jobs,
+        Self::Declarations,
         Self::PlatformCalls,
         Self::CallBytes,
         Self::KeptBytes,
         Self::LogBytes,
         Self::ResultBytes,
+        Self::ErrorBytes,
         Self::StackBytes,
         Self::ComponentBytes,
         Self::SandboxBytes,
@@ -154,6 +213,8 @@ impl Limit {
         match self {
             Self::WallMs => "wall_ms_max",
             Self::CpuMs => "cpu_ms_max",
+            Self::TotalMs => "total_ms_max",
+            Self::TotalCpuMs => "total_cpu_ms_max",
             Self::MemoryBytes => "memory_bytes_max",
             Self::TableElements => "table_elements_max",
             Self::CoreInstances => "core_instances_max",
@@ -165,11 +226,13 @@ impl Limit {
             Self::Reads => "reads_max",
             Self::Writes => "writes_max",
             Self::Jobs => "jobs_max",
+            Self::Declarations => "declarations_max",
             Self::PlatformCalls => "platform_calls_max",
             Self::CallBytes => "call_bytes_max",
             Self::KeptBytes => "kept_bytes_max",
             Self::LogBytes => "log_bytes_max",
             Self::ResultBytes => "result_bytes_max",
+            Self::ErrorBytes => "error_bytes_max",
             Self::StackBytes => "stack_bytes_max",
             Self::ComponentBytes => "component_bytes_max",
             Self::SandboxBytes => "sandbox_bytes_max",
@@ -181,6 +244,7 @@ impl Limit {
         match self {
             Self::WallMs => "do less in one call, or move long work into a job",
             Self::CpuMs => "look for a loop that does not end; the backtrace shows where it was",
+            Self::TotalMs | Self::TotalCpuMs => "enqueue a job for the rest; it begins with its own time",
             Self::MemoryBytes => "work on smaller pieces, or ask the operator to raise it",
             Self::TableElements => "a table that grows at run time is unusual: check the toolchain",
             Self::CoreInstances | Self::ComponentInstances | Self::Memories | Self::Tables => {
@@ -191,11 +255,13 @@ impl Limit {
             Self::Reads => "read several records with one query",
             Self::Writes => "split the work into several jobs",
             Self::Jobs => "enqueue one job that enqueues the next ones",
+            Self::Declarations => "declare fewer actions, fields and parameters, or split the plugin",
             Self::PlatformCalls => "use a bulk call of the platform, or enqueue calls with `queue.enqueue-call`",
             Self::CallBytes => "pass smaller pieces",
             Self::KeptBytes => "split the work into several jobs, each with its own part of the data",
             Self::LogBytes => "log less; bodies and whole records do not belong in a log",
             Self::ResultBytes => "return an id and keep the data in a record",
+            Self::ErrorBytes => "say in one sentence what was wrong; bodies and records do not belong in an error",
             Self::StackBytes => "look for a recursion that does not end; the backtrace shows it",
             Self::ComponentBytes => "strip debug information, and leave out what the plugin does not use",
             Self::SandboxBytes => "the host is full: it is tried again; the operator can raise it",

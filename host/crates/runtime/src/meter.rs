@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
 use crate::gate::Permit;
-use crate::limits::{Limit, LimitExceeded, Limits, TICK};
+use crate::limits::{Limit, LimitExceeded, Limits};
+use crate::processor::Processor;
 use crate::wasi::Output;
 
 /// What one invocation used.
@@ -15,7 +16,7 @@ use crate::wasi::Output;
 pub struct Usage {
     /// From entering the sandbox to leaving it.
     pub wall: Duration,
-    /// Running guest code, in whole ticks of [`TICK`]: zero for most.
+    /// Running on a processor: guest code, and host calls that compute.
     pub cpu: Duration,
     /// The largest sum of all linear memories.
     pub memory_peak_bytes: u64,
@@ -65,9 +66,11 @@ pub(crate) struct Meter {
     limits: Limits,
     started: Instant,
     clock: Arc<Clock>,
-    ticks: u64,
-    /// Of them, those before the clock began anew.
-    ticks_before: u64,
+    processor: Arc<Processor>,
+    /// Processor time before the clock began anew.
+    cpu_before: Duration,
+    /// Ticks in which guest code was found running, since the call waited last.
+    ticks: u32,
     memory_bytes: u64,
     memory_peak_bytes: u64,
     table_elements: u64,
@@ -75,6 +78,7 @@ pub(crate) struct Meter {
     reads: u64,
     writes: u64,
     jobs: u64,
+    declarations: u64,
     platform_calls: u64,
     kept_bytes: u64,
     output: Output,
@@ -82,14 +86,21 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(limits: Limits, started: Instant, output: Output, permit: Arc<Permit>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        started: Instant,
+        processor: Arc<Processor>,
+        output: Output,
+        permit: Arc<Permit>,
+    ) -> Self {
         let clock = Arc::new(Clock::new(started, Duration::from_millis(limits.wall_ms_max)));
         Self {
             limits,
             started,
             clock,
+            processor,
+            cpu_before: Duration::ZERO,
             ticks: 0,
-            ticks_before: 0,
             memory_bytes: 0,
             memory_peak_bytes: 0,
             table_elements: 0,
@@ -97,6 +108,7 @@ impl Meter {
             reads: 0,
             writes: 0,
             jobs: 0,
+            declarations: 0,
             platform_calls: 0,
             kept_bytes: 0,
             output,
@@ -110,6 +122,8 @@ impl Meter {
         let max = match limit {
             Limit::WallMs => limits.wall_ms_max,
             Limit::CpuMs => limits.cpu_ms_max,
+            Limit::TotalMs => limits.total_ms_max,
+            Limit::TotalCpuMs => limits.total_cpu_ms_max,
             Limit::MemoryBytes => limits.memory_bytes_max,
             Limit::TableElements => limits.table_elements_max,
             Limit::CoreInstances => limits.core_instances_max,
@@ -121,11 +135,13 @@ impl Meter {
             Limit::Reads => limits.reads_max,
             Limit::Writes => limits.writes_max,
             Limit::Jobs => limits.jobs_max,
+            Limit::Declarations => limits.declarations_max,
             Limit::PlatformCalls => limits.platform_calls_max,
             Limit::CallBytes => limits.call_bytes_max,
             Limit::KeptBytes => limits.kept_bytes_max,
             Limit::LogBytes => limits.log_bytes_max,
             Limit::ResultBytes => limits.result_bytes_max,
+            Limit::ErrorBytes => limits.error_bytes_max,
             Limit::StackBytes => crate::limits::STACK_BYTES_MAX,
             Limit::ComponentBytes => crate::limits::COMPONENT_BYTES_MAX,
             Limit::SandboxBytes => self.permit.bytes_max(),
@@ -135,15 +151,21 @@ impl Meter {
 
     /// Counts one of the things that are counted one by one.
     pub(crate) fn count(&mut self, limit: Limit) -> Result<(), LimitExceeded> {
+        self.count_many(limit, 1)
+    }
+
+    /// Counts several of the things that are counted one by one.
+    pub(crate) fn count_many(&mut self, limit: Limit, count: usize) -> Result<(), LimitExceeded> {
         let (counter, max) = match limit {
             Limit::HostCalls => (&mut self.host_calls, self.limits.host_calls_max),
             Limit::Reads => (&mut self.reads, self.limits.reads_max),
             Limit::Writes => (&mut self.writes, self.limits.writes_max),
             Limit::Jobs => (&mut self.jobs, self.limits.jobs_max),
+            Limit::Declarations => (&mut self.declarations, self.limits.declarations_max),
             Limit::PlatformCalls => (&mut self.platform_calls, self.limits.platform_calls_max),
             _ => unreachable!("`{}` is not counted one by one", limit.name()),
         };
-        *counter += 1;
+        *counter = counter.saturating_add(count as u64);
         if *counter > max { Err(LimitExceeded { limit, max }) } else { Ok(()) }
     }
 
@@ -163,14 +185,29 @@ impl Meter {
         if bytes as u64 > self.limits.call_bytes_max { Err(self.exceeded(Limit::CallBytes)) } else { Ok(()) }
     }
 
-    /// Called once for each tick in which guest code was found running.
-    pub(crate) fn tick(&mut self) -> Result<(), LimitExceeded> {
-        self.ticks += 1;
+    /// Called for each tick in which guest code was found running. Answers how many there were.
+    pub(crate) fn tick(&mut self) -> Result<u32, LimitExceeded> {
+        self.check_time()?;
+        self.ticks = self.ticks.saturating_add(1);
+        Ok(self.ticks)
+    }
+
+    /// Ends a call whose time is over: at each tick, and after each host call that computed for long.
+    pub(crate) fn check_time(&self) -> Result<(), LimitExceeded> {
+        let limits = &self.limits;
+        let cpu = self.processor.used();
+        let over = |used: Duration, max_ms: u64| used > Duration::from_millis(max_ms);
         if self.remaining().is_zero() {
             return Err(self.exceeded(Limit::WallMs));
         }
-        if cpu(self.ticks - self.ticks_before) > Duration::from_millis(self.limits.cpu_ms_max) {
+        if over(cpu.saturating_sub(self.cpu_before), limits.cpu_ms_max) {
             return Err(self.exceeded(Limit::CpuMs));
+        }
+        if over(cpu, limits.total_cpu_ms_max) {
+            return Err(self.exceeded(Limit::TotalCpuMs));
+        }
+        if over(self.started.elapsed(), limits.total_ms_max) {
+            return Err(self.exceeded(Limit::TotalMs));
         }
         Ok(())
     }
@@ -185,16 +222,19 @@ impl Meter {
         Arc::clone(&self.clock)
     }
 
-    /// Gives the invocation its whole time again, of the wall clock and of running code: a part of its work is kept.
-    pub(crate) fn begin_anew(&mut self) {
+    /// Gives the invocation its time again, of the wall clock and of the processor: a part of its work is kept. The bounds
+    /// of its total time stay as they are.
+    pub(crate) fn begin_anew(&mut self) -> Result<(), LimitExceeded> {
+        self.check_time()?;
         self.clock.begin_anew(Instant::now());
-        self.ticks_before = self.ticks;
+        self.cpu_before = self.processor.used();
+        Ok(())
     }
 
     pub(crate) fn usage(&self) -> Usage {
         Usage {
             wall: self.started.elapsed(),
-            cpu: cpu(self.ticks),
+            cpu: self.processor.used(),
             memory_peak_bytes: self.memory_peak_bytes,
             host_calls: self.host_calls,
             reads: self.reads,
@@ -205,10 +245,6 @@ impl Meter {
             instructions: None,
         }
     }
-}
-
-fn cpu(ticks: u64) -> Duration {
-    TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 impl ResourceLimiter for Meter {

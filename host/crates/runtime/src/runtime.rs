@@ -18,6 +18,7 @@ use crate::limits::{Limit, LimitExceeded, Limits};
 use crate::meter::Usage;
 use crate::pool::{Pool, Tuning};
 use crate::session::{NoSession, Session};
+use crate::share::Share;
 use crate::ticker::Ticker;
 
 /// How the sandbox is set up. One for a whole process.
@@ -35,6 +36,9 @@ pub struct RuntimeConfig {
     pub tuning: Tuning,
     /// Whether slots are pooled. Unpooled instances are slower to make but need no address space reserved.
     pub pooled: bool,
+    /// Calls that compute for longer than a tick or two at the same time; further ones take turns. As many as the machine has
+    /// processors: more would only slow each other down.
+    pub long_calls: usize,
     /// Counts WebAssembly instructions, which makes guests slower: for `tradewind plugin run`.
     pub count_instructions: bool,
 }
@@ -47,6 +51,7 @@ impl Default for RuntimeConfig {
             sandbox_bytes_max: 4 << 30,
             tuning: Tuning::default(),
             pooled: true,
+            long_calls: std::thread::available_parallelism().map_or(1, usize::from),
             count_instructions: false,
         }
     }
@@ -59,6 +64,7 @@ pub struct Runtime {
     artifacts: ArtifactCache,
     pool: Mutex<Option<Arc<Pool>>>,
     gate: Arc<Gate>,
+    share: Arc<Share>,
     ticker: Ticker,
 }
 
@@ -100,7 +106,8 @@ impl Runtime {
     /// Makes the sandbox. Fails when the machine refuses a thread.
     pub fn new(config: RuntimeConfig, artifacts: ArtifactCache) -> std::io::Result<Self> {
         let gate = Gate::new(config.slots, config.sandbox_bytes_max);
-        Ok(Self { config, artifacts, pool: Mutex::new(None), gate, ticker: Ticker::start()? })
+        let share = Share::new(config.long_calls);
+        Ok(Self { config, artifacts, pool: Mutex::new(None), gate, share, ticker: Ticker::start()? })
     }
 
     /// What it was made with.
@@ -152,7 +159,8 @@ impl Runtime {
         Ok(plugin)
     }
 
-    /// Calls a plugin on behalf of `shop`, which only decides whose turn it is when the pool is full.
+    /// Calls a plugin on behalf of `shop`, which only decides whose turn it is when the pool is full or the processors are busy.
+    /// What stands before its first `/` is the app: apps share the processors, and within an app its shops do.
     pub async fn invoke(
         &self,
         plugin: &Plugin,
@@ -166,14 +174,17 @@ impl Runtime {
         }
         let permit = self.gate.enter(shop, plugin.needs.memory_bytes).await;
         let _running = self.ticker.running();
-        call(plugin, plugin.limits.clone(), invocation, session, permit).await
+        let (app, _) = shop.split_once('/').unwrap_or((shop, ""));
+        let seat = self.share.seat(app, shop);
+        call(plugin, plugin.limits.clone(), invocation, session, permit, seat).await
     }
 
     async fn describe(&self, plugin: &Plugin, now: Duration, seed: u64) -> Result<(Description, Vec<String>), Failure> {
         let permit = self.gate.enter("", plugin.needs.memory_bytes).await;
         let _running = self.ticker.running();
         let invocation = Invocation::new("describe", Phase::Run, now, seed);
-        describe(plugin, plugin.limits.clone(), invocation, Box::new(NoSession), permit).await
+        let seat = self.share.seat("", "");
+        describe(plugin, plugin.limits.clone(), invocation, Box::new(NoSession), permit, seat).await
     }
 
     /// The present pool, or a larger one in its place when it offers too little.

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::host::State;
-use crate::limits::{ENTRY_BYTES, Limit, LimitExceeded};
+use crate::limits::{ENTRY_BYTES, Limit, LimitExceeded, STDERR_BYTES_MAX};
 
 /// How many random bytes one call may ask for. 64 KiB: what `crypto.getRandomValues` gives at most on the web. Each byte
 /// is made while no tick can interrupt: WASI's default of 64 MiB takes seconds.
@@ -63,6 +63,16 @@ impl WasiView for State {
     }
 }
 
+/// What a guest can tell of the time. 1 millisecond: enough for an age or a pause, too little to measure what the processor
+/// does for others.
+const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
+
+/// A time as a guest is told it.
+fn coarse(time: Duration) -> Duration {
+    let rest = time.as_nanos() % CLOCK_RESOLUTION.as_nanos();
+    time - Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
+}
+
 /// The time as one invocation sees it.
 #[derive(Clone, Copy)]
 struct Clock {
@@ -72,21 +82,21 @@ struct Clock {
 
 impl HostWallClock for Clock {
     fn resolution(&self) -> Duration {
-        Duration::from_millis(1)
+        CLOCK_RESOLUTION
     }
 
     fn now(&self) -> Duration {
-        self.now + self.started.elapsed()
+        coarse(self.now + self.started.elapsed())
     }
 }
 
 impl HostMonotonicClock for Clock {
     fn resolution(&self) -> u64 {
-        1
+        u64::try_from(CLOCK_RESOLUTION.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(coarse(self.started.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -99,7 +109,7 @@ struct Written {
     bytes_max: u64,
     /// Standard output and standard error, not yet handed to the log.
     pending: [Vec<u8>; 2],
-    /// All of standard error, for the error that may come.
+    /// The end of standard error, for the error that may come.
     stderr: Vec<u8>,
 }
 
@@ -125,9 +135,11 @@ impl Output {
         written.bytes_max - written.bytes_left
     }
 
-    /// Everything on standard error so far.
+    /// The end of what is on standard error so far.
     pub(crate) fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.lock().stderr).into_owned()
+        let written = self.lock();
+        let start = written.stderr.len().saturating_sub(STDERR_BYTES_MAX);
+        String::from_utf8_lossy(&written.stderr[start..]).into_owned()
     }
 
     /// The lines written since the last call: (on standard error, line). `all` takes an unfinished last line too.
@@ -145,6 +157,14 @@ impl Output {
 }
 
 impl Written {
+    /// Keeps the end of standard error. Twice as much is held before the beginning is let go, so that each byte moves once.
+    fn keep_stderr(&mut self, bytes: &[u8]) {
+        self.stderr.extend_from_slice(bytes);
+        if self.stderr.len() > 2 * STDERR_BYTES_MAX {
+            self.stderr.drain(..self.stderr.len() - STDERR_BYTES_MAX);
+        }
+    }
+
     fn spend(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
         let exceeded = LimitExceeded { limit: Limit::LogBytes, max: self.bytes_max };
         self.bytes_left = self.bytes_left.checked_sub(bytes as u64).ok_or(exceeded)?;
@@ -167,7 +187,7 @@ impl Stream {
         written.spend(bytes.len() + lines * ENTRY_BYTES)?;
         written.pending[usize::from(self.error)].extend_from_slice(bytes);
         if self.error {
-            written.stderr.extend_from_slice(bytes);
+            written.keep_stderr(bytes);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::{Column, Cursor, Query};
@@ -56,12 +56,13 @@ pub struct Page {
 /// A row whose document was split once, however many values are asked for.
 pub(super) struct View<'a> {
     row: &'a Row,
-    members: Vec<(Cow<'a, str>, &'a str)>,
+    members: HashMap<Cow<'a, str>, &'a str>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(row: &'a Row) -> Self {
-        Self { row, members: row.document.slices().unwrap_or_default() }
+        // A document is canonical: it has each member once.
+        Self { row, members: row.document.slices().unwrap_or_default().into_iter().collect() }
     }
 
     /// The column's whole value.
@@ -71,10 +72,7 @@ impl<'a> View<'a> {
             Column::Shop => Some(Key::Text(self.row.shop.clone())),
             Column::CreatedMs => Some(Key::Integer(self.row.created_ms)),
             Column::UpdatedMs => Some(Key::Integer(self.row.updated_ms)),
-            Column::Member { name, of } => {
-                let (_, json) = self.members.iter().find(|(member, _)| member == name)?;
-                value::read(*of, json)
-            }
+            Column::Member { name, of } => value::read(*of, self.members.get(name.as_str())?),
         }
     }
 
@@ -88,12 +86,12 @@ impl Row {
     /// The record as it is shown: its id, its document, and its times; only the selected fields of them if any are.
     pub fn shown(&self, select: Option<&[String]>) -> Json {
         let mut text = String::new();
-        self.show(&mut text, select);
+        self.show(&mut text, select.map(Selected::of).as_ref());
         Json::parse(text).unwrap_or_else(|_| Json::null())
     }
 
-    fn show(&self, out: &mut String, select: Option<&[String]>) {
-        let selected = |name: &str| select.is_none_or(|names| names.iter().any(|selected| selected == name));
+    fn show(&self, out: &mut String, select: Option<&Selected<'_>>) {
+        let selected = |name: &str| select.is_none_or(|names| names.0.contains(name));
         out.push('{');
         let empty = out.len();
         let mut member = |name: &str, value: &str| {
@@ -113,6 +111,15 @@ impl Row {
     }
 }
 
+/// The names of selected fields, to be asked for.
+struct Selected<'a>(HashSet<&'a str>);
+
+impl<'a> Selected<'a> {
+    fn of(names: &'a [String]) -> Self {
+        Self(names.iter().map(String::as_str).collect())
+    }
+}
+
 impl Own {
     fn key(&self) -> (&str, &str) {
         match self {
@@ -125,10 +132,11 @@ impl Own {
 impl Page {
     /// The records as a JSON array.
     pub fn records(&self, select: Option<&[String]>) -> Json {
+        let select = select.map(Selected::of);
         let mut text = String::from("[");
         for row in &self.rows {
             text.push_str(if text.len() > 1 { "," } else { "" });
-            row.show(&mut text, select);
+            row.show(&mut text, select.as_ref());
         }
         text.push(']');
         Json::parse(text).unwrap_or_else(|_| Json::null())

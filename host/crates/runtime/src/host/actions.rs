@@ -260,8 +260,7 @@ impl guest::HostInvocation for State {
     async fn checkpoint(&mut self, _: Resource<TheInvocation>, state: String) -> Reply<()> {
         self.meter.count(Limit::HostCalls)?;
         self.session.checkpoint(json("state", state)?).await?;
-        self.meter.begin_anew();
-        Ok(())
+        Ok(self.meter.begin_anew()?)
     }
 
     fn checkpoint_state(&mut self, _: Resource<TheInvocation>) -> wasmtime::Result<Option<String>> {

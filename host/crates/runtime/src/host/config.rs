@@ -1,6 +1,6 @@
 //! `config`: settings and secrets.
 
-use super::{Reply, State, wit};
+use super::{Reply, State, name as name_of, wit};
 use crate::limits::Limit;
 
 impl wit::config::Host for State {
@@ -11,6 +11,7 @@ impl wit::config::Host for State {
 
     fn secret(&mut self, name: String) -> Reply<Option<String>> {
         self.meter.count(Limit::HostCalls)?;
+        name_of("name", &name)?;
         Ok(self.session.secret(&name)?)
     }
 }

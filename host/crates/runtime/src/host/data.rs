@@ -3,7 +3,7 @@
 use tradewind_model::{ActionError, Json, code};
 use wasmtime::component::Resource;
 
-use super::{Reply, State, json, text_as_json, wit};
+use super::{Reply, State, json, name, names, options as options_of, text_as_json, wit};
 use crate::limits::Limit;
 use crate::session::{Page, Which, Write};
 use wit::data as guest;
@@ -12,6 +12,10 @@ impl State {
     async fn find(&mut self, model: &str, which: Which, options: Json) -> Reply<Option<String>> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
+        name("model", model)?;
+        if let Which::Id(id) = &which {
+            name("id", id)?;
+        }
         self.in_scope(if let Which::First(query) = &which { query } else { &options })?;
         let found = self.session.find(model, which, options).await?;
         self.meter.answer_bytes(found.as_ref().map_or(0, |record| record.as_str().len()))?;
@@ -30,19 +34,27 @@ impl State {
 
     async fn write(&mut self, model: &str, write: Write, options: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
-        self.meter.count(Limit::Writes)?;
+        self.meter.count_many(Limit::Writes, records_of(&write))?;
         self.meter.keep_bytes(model.len())?;
+        name("model", model)?;
         match &write {
-            Write::Update { id, .. } | Write::Delete { id } => self.keep_texts([id])?,
-            Write::Converge { id, field, .. } => self.keep_texts([id, field])?,
-            Write::BulkDelete { ids: texts }
-            | Write::Upsert { on: texts, .. }
-            | Write::BulkUpsert { on: texts, .. } => {
-                self.keep_texts(texts)?;
+            Write::Update { id, .. } | Write::Delete { id } => {
+                name("id", id)?;
+                self.keep_texts([id])?;
             }
+            Write::Converge { id, field, .. } => {
+                name("id", id)?;
+                name("field", field)?;
+                self.keep_texts([id, field])?;
+            }
+            Write::Upsert { on, .. } | Write::BulkUpsert { on, .. } => {
+                names("on", on)?;
+                self.keep_texts(on)?;
+            }
+            Write::BulkDelete { ids } => self.keep_texts(ids)?,
             Write::Create { .. } | Write::BulkCreate { .. } | Write::BulkUpdate { .. } => {}
         }
-        let options = json("options", options)?;
+        let options = options_of(options)?;
         self.in_scope(&options)?;
         let written = self.session.write(model, write, options).await?;
         self.meter.answer_bytes(written.as_str().len())?;
@@ -65,21 +77,33 @@ impl State {
     }
 }
 
+/// Records that a write is about: a bulk form counts as each of its elements, what cannot be read as one.
+fn records_of(write: &Write) -> usize {
+    match write {
+        Write::BulkCreate { values }
+        | Write::BulkUpdate { values }
+        | Write::BulkUpsert { values, .. }
+        | Write::Converge { values, .. } => values.elements().unwrap_or(1).max(1),
+        Write::BulkDelete { ids } => ids.len().max(1),
+        Write::Create { .. } | Write::Update { .. } | Write::Upsert { .. } | Write::Delete { .. } => 1,
+    }
+}
+
 impl guest::Host for State {
     async fn find_one(&mut self, model: String, id: String, options: String) -> Reply<String> {
-        self.find_or_fail(&model, Which::Id(id), json("options", options)?).await
+        self.find_or_fail(&model, Which::Id(id), options_of(options)?).await
     }
 
     async fn maybe_find_one(&mut self, model: String, id: String, options: String) -> Reply<Option<String>> {
-        self.find(&model, Which::Id(id), json("options", options)?).await
+        self.find(&model, Which::Id(id), options_of(options)?).await
     }
 
     async fn find_by(&mut self, model: String, key: String, options: String) -> Reply<String> {
-        self.find_or_fail(&model, Which::Key(json("key", key)?), json("options", options)?).await
+        self.find_or_fail(&model, Which::Key(json("key", key)?), options_of(options)?).await
     }
 
     async fn maybe_find_by(&mut self, model: String, key: String, options: String) -> Reply<Option<String>> {
-        self.find(&model, Which::Key(json("key", key)?), json("options", options)?).await
+        self.find(&model, Which::Key(json("key", key)?), options_of(options)?).await
     }
 
     async fn find_first(&mut self, model: String, query: String) -> Reply<String> {
@@ -93,6 +117,7 @@ impl guest::Host for State {
     async fn find_many(&mut self, model: String, query: String) -> Reply<Resource<Page>> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
+        name("model", &model)?;
         let query = json("query", query)?;
         self.in_scope(&query)?;
         let page = self.session.find_many(&model, query).await?;
@@ -106,6 +131,7 @@ impl guest::Host for State {
     async fn count(&mut self, model: String, query: String) -> Reply<u64> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
+        name("model", &model)?;
         let query = json("query", query)?;
         self.in_scope(&query)?;
         Ok(self.session.count(&model, query).await?)
@@ -163,6 +189,7 @@ impl guest::Host for State {
 
     async fn run_action(&mut self, action: String, params: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
+        name("action", &action)?;
         let result = self.session.run_action(&action, json("params", params)?).await?;
         self.meter.answer_bytes(result.as_str().len())?;
         Ok(result.as_str().to_owned())

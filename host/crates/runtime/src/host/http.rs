@@ -3,11 +3,14 @@
 use tradewind_model::{ActionError, code};
 use wasmtime::component::Resource;
 
-use super::{Reply, State, json, wit};
+use super::{Reply, State, at_most, name, options as options_of, wit};
 use crate::invoke::Phase;
-use crate::limits::Limit;
+use crate::limits::{HEADERS_BYTES_MAX, Limit, PATH_BYTES_MAX};
 use crate::session::{HttpRequest, HttpResponse, method_reads};
 use wit::http as guest;
+
+/// Bytes that a header takes beside its name and its value.
+const HEADER_BYTES: usize = 32;
 
 impl guest::Host for State {
     async fn send(
@@ -20,6 +23,10 @@ impl guest::Host for State {
     ) -> Reply<Resource<HttpResponse>> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::PlatformCalls)?;
+        name("method", &method)?;
+        at_most("url", url.len(), PATH_BYTES_MAX, "path_bytes_max")?;
+        let bytes = headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_BYTES);
+        at_most("headers", bytes.sum(), HEADERS_BYTES_MAX, "headers_bytes_max")?;
         let method = method.to_ascii_uppercase();
         if self.invocation.phase == Phase::Run && !method_reads(&method) {
             return Err(ActionError::permanent(
@@ -28,7 +35,7 @@ impl guest::Host for State {
             )
             .into());
         }
-        let request = HttpRequest { method, url, headers, body, options: json("options", options)? };
+        let request = HttpRequest { method, url, headers, body, options: options_of(options)? };
         let response = self.session.send_http(request).await?;
         let headers = response.headers.iter().map(|(name, value)| name.len() + value.len());
         let bytes = response.body.len() + headers.sum::<usize>();

@@ -18,9 +18,12 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceTabl
 use crate::bindings::tradewind::plugin as wit;
 use crate::check::Grants;
 use crate::invoke::Invocation;
-use crate::limits::{Limit, LimitExceeded};
+use crate::limits::{
+    ERROR_CODE_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, Limit, LimitExceeded, NAME_BYTES_MAX, NAMES_MAX, OPTIONS_BYTES_MAX,
+};
 use crate::meter::Meter;
 use crate::session::Session;
+use crate::text::start_of;
 use crate::wasi::Wasi;
 
 /// Everything that belongs to one invocation's store.
@@ -100,11 +103,47 @@ impl State {
         json(name, text)
     }
 
+    /// Reads `options` that stay with the host, and counts their bytes.
+    fn kept_options(&mut self, text: String) -> Reply<Json> {
+        self.meter.keep_bytes(text.len())?;
+        options(text)
+    }
+
     /// Counts the bytes of names and other texts that stay with the host.
     fn keep_texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a String>) -> Result<(), LimitExceeded> {
         let bytes = texts.into_iter().fold(0, |sum: usize, text| sum.saturating_add(text.len()));
         self.meter.keep_bytes(bytes)
     }
+}
+
+/// Refuses an argument that is longer than anything that is meant, before anything else looks at it.
+fn at_most(what: &str, bytes: usize, max: usize, limit: &str) -> Reply<()> {
+    if bytes <= max {
+        return Ok(());
+    }
+    let message = format!("`{what}` has {bytes} bytes, at most {max} (`{limit}`); hint: pass less at a time");
+    Err(ActionError::permanent(code::INVALID_ARGUMENT, message).into())
+}
+
+/// Refuses a name, an id or a method that is longer than any.
+fn name(what: &str, text: &str) -> Reply<()> {
+    at_most(what, text.len(), NAME_BYTES_MAX, "name_bytes_max")
+}
+
+/// The same for a list of names.
+fn names(what: &str, list: &[String]) -> Reply<()> {
+    if list.len() > NAMES_MAX {
+        let message =
+            format!("`{what}` has {} names, at most {NAMES_MAX} (`names_max`); hint: pass less at a time", list.len());
+        return Err(ActionError::permanent(code::INVALID_ARGUMENT, message).into());
+    }
+    list.iter().try_for_each(|text| name(what, text))
+}
+
+/// Reads `options`, of any function.
+fn options(text: String) -> Reply<Json> {
+    at_most("options", text.len(), OPTIONS_BYTES_MAX, "options_bytes_max")?;
+    json("options", text)
 }
 
 /// Reads a JSON argument and names it when it is not one.
@@ -145,12 +184,16 @@ pub(crate) fn link(linker: &mut Linker<State>, grants: &Grants) -> wasmtime::Res
 impl wit::types::Host for State {
     fn convert_error(&mut self, stop: Stop) -> wasmtime::Result<wit::types::Error> {
         match stop {
-            Stop::Answer(error) => Ok(wit::types::Error {
-                code: error.code,
-                message: error.message,
-                details: error.details.map(|details| details.as_str().to_owned()),
-                retryable: error.retryable,
-            }),
+            Stop::Answer(error) => {
+                // An error may quote what the guest passed, which may be as large as a call.
+                let details = error.details.filter(|details| self.meter.answer_bytes(details.as_str().len()).is_ok());
+                Ok(wit::types::Error {
+                    code: start_of(&error.code, ERROR_CODE_BYTES_MAX),
+                    message: start_of(&error.message, ERROR_MESSAGE_BYTES_MAX),
+                    details: details.map(|details| details.as_str().to_owned()),
+                    retryable: error.retryable,
+                })
+            }
             Stop::Trap(error) => Err(error),
         }
     }

@@ -4,9 +4,9 @@ use tradewind_model::{ActionError, Json, code};
 use wasmtime::component::Resource;
 
 use super::handles::{Pager, Place};
-use super::{Reply, State, json, wit};
+use super::{Reply, State, at_most, json, name, options as options_of, wit};
 use crate::invoke::Phase;
-use crate::limits::Limit;
+use crate::limits::{GRAPHQL_BYTES_MAX, Limit, PATH_BYTES_MAX};
 use crate::session::{ClientShop, Platform, PlatformCall, PlatformList, WhichShop};
 
 impl State {
@@ -21,14 +21,15 @@ impl State {
 
     async fn client(&mut self, platform: Platform, which: WhichShop) -> Reply<Resource<ClientShop>> {
         self.meter.count(Limit::HostCalls)?;
-        let name = match &which {
-            WhichShop::Id(name) | WhichShop::Name(name) => name.clone(),
+        let named = match &which {
+            WhichShop::Id(named) | WhichShop::Name(named) => named.clone(),
             WhichShop::Current => String::new(),
         };
+        name("shop", &named)?;
         if !self.grants.all_shops {
             let current = self.session.shop(platform, WhichShop::Current).await?;
             // Nothing is looked up: whether another shop exists is already more than the plugin may know.
-            return match current.filter(|shop| shop.id == name || shop.name == name) {
+            return match current.filter(|shop| shop.id == named || shop.name == named) {
                 Some(shop) => Ok(self.keep(shop)?),
                 None => {
                     Err(ActionError::permanent(code::NOT_GRANTED, "another shop's client needs the grant `all-shops`")
@@ -37,7 +38,7 @@ impl State {
             };
         }
         let shop = self.session.shop(platform, which).await?.ok_or_else(|| {
-            ActionError::permanent(code::NOT_FOUND, format!("no {} shop `{name}` is installed", platform.as_str()))
+            ActionError::permanent(code::NOT_FOUND, format!("no {} shop `{named}` is installed", platform.as_str()))
         })?;
         Ok(self.keep(shop)?)
     }
@@ -59,6 +60,15 @@ impl State {
     /// Holds a call to the phase rule and to the API.
     fn admit(&mut self, client: &Resource<ClientShop>, call: &PlatformCall) -> Reply<ClientShop> {
         self.meter.count(Limit::HostCalls)?;
+        match call {
+            PlatformCall::Graphql { query, .. } => {
+                at_most("query", query.len(), GRAPHQL_BYTES_MAX, "graphql_bytes_max")?;
+            }
+            PlatformCall::Rest { method, path, .. } => {
+                name("method", method)?;
+                at_most("path", path.len(), PATH_BYTES_MAX, "path_bytes_max")?;
+            }
+        }
         if self.invocation.phase == Phase::Run && call.writes() {
             return Err(ActionError::permanent(
                 code::WRONG_PHASE,
@@ -144,7 +154,7 @@ impl wit::shopify::HostClient for State {
         variables: String,
         options: String,
     ) -> Reply<String> {
-        let (variables, options) = (json("variables", variables)?, json("options", options)?);
+        let (variables, options) = (json("variables", variables)?, options_of(options)?);
         self.call(&client, PlatformCall::Graphql { query, variables, options }).await
     }
 
@@ -158,7 +168,7 @@ impl wit::shopify::HostClient for State {
         options: String,
     ) -> Reply<String> {
         let body = body.map(|body| json("body", body)).transpose()?;
-        let (query, options) = (json("query", query)?, json("options", options)?);
+        let (query, options) = (json("query", query)?, options_of(options)?);
         let method = method.to_ascii_uppercase();
         self.call(&client, PlatformCall::Rest { api: None, method, path, query, body, options }).await
     }
@@ -170,7 +180,7 @@ impl wit::shopify::HostClient for State {
         query: String,
         options: String,
     ) -> Reply<Resource<Pager>> {
-        let (query, options) = (self.kept_json("query", query)?, self.kept_json("options", options)?);
+        let (query, options) = (self.kept_json("query", query)?, self.kept_options(options)?);
         self.keep_texts([&path])?;
         let method = "GET".to_owned();
         let call = PlatformCall::Rest { api: None, method, path, query, body: None, options };
@@ -186,7 +196,7 @@ impl wit::shopify::HostClient for State {
         options: String,
     ) -> Reply<Resource<Pager>> {
         self.keep_texts([&query, &path])?;
-        let (variables, options) = (self.kept_json("variables", variables)?, self.kept_json("options", options)?);
+        let (variables, options) = (self.kept_json("variables", variables)?, self.kept_options(options)?);
         let call = PlatformCall::Graphql { query, variables, options };
         self.pages(&client, PlatformList { call, connection: Some(path) })
     }
@@ -260,7 +270,7 @@ impl wit::bigcommerce::HostClient for State {
         path: String,
         options: String,
     ) -> Reply<String> {
-        let call = bigcommerce_call(&api, &method, path, json("options", options)?)?;
+        let call = bigcommerce_call(&api, &method, path, options_of(options)?)?;
         self.call(&client, call).await
     }
 
@@ -272,7 +282,7 @@ impl wit::bigcommerce::HostClient for State {
         options: String,
     ) -> Reply<Resource<Pager>> {
         self.keep_texts([&path])?;
-        let call = bigcommerce_call(&api, "GET", path, self.kept_json("options", options)?)?;
+        let call = bigcommerce_call(&api, "GET", path, self.kept_options(options)?)?;
         State::pages(self, &client, PlatformList { call, connection: None })
     }
 

@@ -2,7 +2,7 @@
 
 use tradewind_model::{ActionError, Json, code};
 
-use super::{Reply, State, wit};
+use super::{Reply, State, name, wit};
 use crate::check::Grants;
 use crate::limits::Limit;
 use crate::session::{Answer, Work, is_relative};
@@ -33,9 +33,10 @@ impl wit::queue::Host for State {
     async fn enqueue_action(&mut self, action: String, params: String, options: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Jobs)?;
+        name("action", &action)?;
         self.keep_texts([&action])?;
         let work = Work::Action { action, params: self.kept_json("params", params)? };
-        let options = self.kept_json("options", options)?;
+        let options = self.kept_options(options)?;
         Ok(self.session.enqueue(work, options).await?)
     }
 
@@ -45,19 +46,21 @@ impl wit::queue::Host for State {
         let call = self.kept_json("call", call)?;
         may_call(&self.grants, &call)?;
         let work = Work::Call { call };
-        let options = self.kept_json("options", options)?;
+        let options = self.kept_options(options)?;
         Ok(self.session.enqueue(work, options).await?)
     }
 
     async fn status(&mut self, id: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Reads)?;
+        name("id", &id)?;
         Ok(self.session.job_status(&id).await?.as_str().to_owned())
     }
 
     async fn cancel(&mut self, id: String) -> Reply<bool> {
         self.meter.count(Limit::HostCalls)?;
         self.meter.count(Limit::Writes)?;
+        name("id", &id)?;
         Ok(self.session.cancel_job(&id).await?)
     }
 }
