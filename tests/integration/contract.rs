@@ -247,7 +247,7 @@ async fn data() {
             "run-action": {"error": "not-available"},
         }),
     );
-    assert_eq!((outcome.usage.reads, outcome.usage.writes), (14, 12));
+    assert_eq!((outcome.usage.reads, outcome.usage.writes), (14, 14));
 }
 
 #[tokio::test]

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use tradewind_host::pipeline::{Ended, UNIT_WRITES_MAX, reason};
+use tradewind_runtime::Limits;
 use tradewind_store::{JobKind, NewJob};
 use tradewind_tests::host::{APP, MODELS, TestHost, value};
 use tradewind_tests::stores::{json as parsed, on_both, shop};
+use tradewind_tests::{install, limits, runtime};
 
 /// Plays a script as a global action and answers what its steps were answered.
 async fn play(host: &TestHost, script: &Value) -> Value {
@@ -167,7 +169,11 @@ async fn a_unique_value_is_had_once() {
 #[tokio::test]
 async fn a_unit_of_work_is_bounded() {
     on_both(async |place| {
-        let host = TestHost::new(&place, &["puppet"]).await;
+        // The bound of a call comes before that of a unit, unless actions are inside one another.
+        let host = TestHost::bare(&place).await;
+        let wide = Limits { writes_max: 2 * UNIT_WRITES_MAX as u64, ..limits() };
+        let puppet = install(runtime(), "puppet").await.unwrap().with_limits(wide);
+        host.install(APP, MODELS, vec![("puppet", puppet.unwrap().into())]).await;
         let things = |from: usize, count: usize| -> Vec<_> { (from..from + count).map(|id| json!({"id": id.to_string()})).collect() };
         let script = json!([
             {"bulk-create": ["thing", things(0, UNIT_WRITES_MAX - 1), {"internal": true, "select": {"id": true}}], "or-fail": true},
