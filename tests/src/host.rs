@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tradewind_host::pipeline::{App, Clock, Ended, Installed, LogSink, Pipeline, Source, lane_of};
+use tradewind_host::pipeline::{App, Clients, Clock, Ended, Installed, LogSink, Pipeline, Source, lane_of};
 use tradewind_model::schema::{Model, Schema};
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
@@ -117,7 +117,7 @@ pub struct TestHost {
     /// Where the data is.
     pub store: Arc<Store>,
     /// What does the work.
-    pub pipeline: Pipeline,
+    pub pipeline: Arc<Pipeline>,
     log: Arc<TestLog>,
     clock: Arc<TestClock>,
     /// Jobs that are left on purpose, or all when the test has looked itself.
@@ -141,6 +141,11 @@ impl TestHost {
 
     /// A host without an app.
     pub async fn bare(place: &Place) -> Self {
+        Self::connected(place, None).await
+    }
+
+    /// A host without an app, whose plugins reach platforms by these clients.
+    pub async fn connected(place: &Place, clients: Option<Arc<dyn Clients>>) -> Self {
         let store = Arc::new(place.open().await);
         let clock = Arc::new(TestClock(AtomicI64::new(NOW_MS)));
         let log = Arc::new(TestLog::default());
@@ -148,6 +153,11 @@ impl TestHost {
         let runtime = Arc::clone(crate::runtime());
         let pipeline =
             Pipeline::new(Arc::clone(&store), runtime, Arc::clone(&clock) as _, Arc::clone(&log) as _, 7, mappers);
+        let pipeline = match clients {
+            Some(clients) => pipeline.with_clients(clients),
+            None => pipeline,
+        };
+        let pipeline = Arc::new(pipeline);
         for partition in store.partitions().await.unwrap_or_else(|error| panic!("{error}")) {
             store.take_partition(&partition, OWNER).await.unwrap_or_else(|error| panic!("{error}"));
         }
@@ -226,6 +236,54 @@ impl TestHost {
             assert!(ends.len() < 10_000, "the jobs do not come to an end: {:?}", ends.last());
         }
         ends
+    }
+
+    /// Does every job whose time has come, so many beside one another, and those of one lane in their order. Answers how each
+    /// attempt ended.
+    pub async fn drain_beside(&self, at_a_time: usize) -> Vec<Ended> {
+        let partitions = self.store.partitions().await.unwrap_or_else(|error| panic!("{error}"));
+        let epochs: Arc<HashMap<_, _>> = Arc::new(partitions.iter().map(|one| (one.id, one.epoch)).collect());
+        let mut ends = Vec::new();
+        loop {
+            let jobs = self.jobs().await.into_iter();
+            let due = jobs.filter(|job| job.state != JobState::Parked && job.run_at_ms <= self.now_ms());
+            let mut lanes: BTreeMap<(i64, Option<String>), Vec<Job>> = BTreeMap::new();
+            let mut first = HashMap::new();
+            for job in due {
+                let lane = job.lane.clone().map(|lane| format!("{} {lane}", job.shop));
+                // In the order of the first job of each lane.
+                let place = lane.as_ref().map_or(job.seq, |lane| *first.entry(lane.clone()).or_insert(job.seq));
+                lanes.entry((place, lane)).or_default().push(job);
+            }
+            if lanes.is_empty() {
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return ends;
+            }
+            let mut running = tokio::task::JoinSet::new();
+            for lane in lanes.into_values() {
+                if running.len() >= at_a_time
+                    && let Some(ended) = running.join_next().await
+                {
+                    ends.extend(ended.unwrap_or_else(|error| panic!("{error}")));
+                }
+                let (pipeline, epochs) = (Arc::clone(&self.pipeline), Arc::clone(&epochs));
+                running.spawn(async move {
+                    let mut ends = Vec::new();
+                    for job in lane {
+                        let part = job.partition();
+                        let fence = Fence { part, epoch: epochs.get(&part).copied().unwrap_or_default() };
+                        ends.push(pipeline.run(&job, fence).await);
+                        if !matches!(ends.last(), Some(Ended::Done(_))) {
+                            break;
+                        }
+                    }
+                    ends
+                });
+            }
+            while let Some(ended) = running.join_next().await {
+                ends.extend(ended.unwrap_or_else(|error| panic!("{error}")));
+            }
+        }
     }
 
     /// The next job whose time has come.

@@ -74,7 +74,7 @@ impl Context {
         let updated_us = event.platform_updated_us.or(stored.as_ref().and_then(|stored| stored.platform_updated_us));
         if event.verb == "delete" {
             let record = loaded(&event.key, doc)?;
-            let happened = self.run_routes(&routes, record, &event).await?;
+            let happened = self.run_open(&routes, record, &event).await?;
             self.work.lock().write(event.key, None, None)?;
             return Ok(happened);
         }
@@ -84,9 +84,17 @@ impl Context {
         }
         let mut record = loaded(&event.key, doc)?;
         record.apply(&event.values, event.origin).map_err(|error| internal(&error))?;
-        let base = Base { before: doc.cloned(), arrived: record.to_json(), updated_us };
+        let base = Base { before: doc.cloned(), arrived: record.to_json(), updated_us, is_pending: true };
         self.work.lock().set_base(self.nested, &event.key, base);
-        self.run_routes(&routes, record, &event).await
+        self.run_open(&routes, record, &event).await
+    }
+
+    /// Runs the actions while their queries see what comes in.
+    async fn run_open(&self, routes: &[Route], record: ActiveRecord, event: &Event<'_>) -> Result<Happened, Stopped> {
+        self.work.lock().open(self.nested, &event.key, event.verb == "delete");
+        let happened = self.run_routes(routes, record, event).await;
+        self.work.lock().close();
+        happened
     }
 
     /// Writes the values of an event that no action is interested in.

@@ -12,6 +12,7 @@ use tradewind_store::{Fence, Store};
 
 use super::app::App;
 use super::clients::Clients;
+use super::lines::Lines;
 use super::work::Shared;
 use crate::watch::Watch;
 
@@ -71,6 +72,7 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
     pub(crate) log: Arc<dyn LogSink>,
+    pub(crate) lines: Arc<Lines>,
     pub(crate) clients: OnceLock<Arc<dyn Clients>>,
     pub(crate) watch: OnceLock<Arc<dyn Watch>>,
 }

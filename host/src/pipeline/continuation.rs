@@ -219,6 +219,7 @@ impl Context {
             before: Some(record.to_json()),
             arrived: record.to_json(),
             updated_us: stored.and_then(|stored| stored.platform_updated_us),
+            is_pending: false,
         };
         context.work.lock().set_base(context.nested, &key, base);
         let verb = continuation.verb.as_deref();
@@ -249,7 +250,9 @@ impl Context {
         let spoiled = match self.delivery(delivery).await.and_then(|delivery| body_of(&delivery)) {
             Ok(body) => return Ok(Some(body)),
             Err(Trouble::Hopeless { reason, message }) => Spoiled::Hopeless { reason, message },
-            Err(Trouble::Lost(message) | Trouble::NotInstalled(message)) => Spoiled::Store(message),
+            Err(Trouble::Lost(message) | Trouble::NotInstalled(message) | Trouble::Contended(message)) => {
+                Spoiled::Store(message)
+            }
             Err(Trouble::Stopped(stopped)) => Spoiled::Store(format!("{stopped:?}")),
         };
         self.work.lock().spoil(spoiled);

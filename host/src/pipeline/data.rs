@@ -3,7 +3,7 @@
 use tradewind_model::document::{Mode, canonical};
 use tradewind_model::query::{Own, Query, Row, parse_select};
 use tradewind_model::schema::{FieldType, Model, Scope};
-use tradewind_model::{ActionError, Json, Origin, RecordKey, code};
+use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code};
 use tradewind_runtime::session::{Answer, Page, Which, Write};
 
 use super::action::Event;
@@ -63,7 +63,7 @@ impl Context {
                 let options = Options::parse(options)?;
                 let key = RecordKey::new(model.name.as_str(), id);
                 if options.scope == Scope::Shop {
-                    let found = self.find(&key).await?;
+                    let found = self.find_seen(&key).await?;
                     return Ok(found.map(|found| self.shown(&key, found, options.select.as_deref())));
                 }
                 let id = Json::of(&*key.id).map_err(|error| internal(&error))?;
@@ -79,14 +79,14 @@ impl Context {
                 (query, select)
             }
         };
-        let page = self.page(model, &query).await?;
+        let page = self.page_seen(model, &query).await?;
         Ok(page.rows.first().map(|row| row.shown(select.as_deref())))
     }
 
     pub(crate) async fn find_page(&self, model: &str, query: &Json) -> Answer<Page> {
         let model = self.app.schema.model(model)?;
         let query = Query::parse(model, query)?;
-        let page = self.page(model, &query).await?;
+        let page = self.page_seen(model, &query).await?;
         Ok(Page {
             records: page.records(query.select.as_deref()),
             has_next: page.has_next,
@@ -99,23 +99,45 @@ impl Context {
     pub(crate) async fn count_records(&self, model: &str, query: &Json) -> Answer<u64> {
         let model = self.app.schema.model(model)?;
         let query = Query::parse(model, query)?;
-        let (shop, own) = self.own(model);
+        let (shop, own) = self.own_seen(model);
+        self.work.watch(&self.host.store, &model.name, &query, true);
         let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
         let stored = self.host.store.search_count(&shop, model, &query, &ids).await;
         let stored = stored.map_err(|error| self.work.store_failed(&error))?;
         Ok(query.overlay_count(stored, &own))
     }
 
-    async fn page(&self, model: &Model, query: &Query) -> Answer<tradewind_model::query::Page> {
-        let (shop, own) = self.own(model);
-        let stored = self.host.store.search(&shop, model, query, own.len()).await;
-        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
-        Ok(query.overlay(stored, &own))
+    /// A page as a plugin sees it, with what comes in for the records whose actions run.
+    async fn page_seen(&self, model: &Model, query: &Query) -> Answer<tradewind_model::query::Page> {
+        let (shop, own) = self.own_seen(model);
+        self.page_over(model, query, &shop, &own).await
     }
 
-    fn own(&self, model: &Model) -> (tradewind_model::Shop, Vec<Own>) {
+    /// A page of what is stored and what the unit has written.
+    async fn page(&self, model: &Model, query: &Query) -> Answer<tradewind_model::query::Page> {
+        let (shop, own) = {
+            let work = self.work.lock();
+            (work.shop.clone(), work.own(&model.name))
+        };
+        self.page_over(model, query, &shop, &own).await
+    }
+
+    async fn page_over(
+        &self,
+        model: &Model,
+        query: &Query,
+        shop: &Shop,
+        own: &[Own],
+    ) -> Answer<tradewind_model::query::Page> {
+        self.work.watch(&self.host.store, &model.name, query, false);
+        let stored = self.host.store.search(shop, model, query, own.len()).await;
+        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        Ok(query.overlay(stored, own))
+    }
+
+    fn own_seen(&self, model: &Model) -> (Shop, Vec<Own>) {
         let work = self.work.lock();
-        (work.shop.clone(), work.own(&model.name))
+        (work.shop.clone(), work.own_seen(&model.name))
     }
 
     fn shown(&self, key: &RecordKey, found: Found, select: Option<&[String]>) -> Json {

@@ -19,6 +19,7 @@ use tradewind_store::{CommitError, Fence, Stored, Unit, Write};
 
 use super::CONFLICT_RERUNS_MAX;
 use super::context::{Context, Host, Stopped};
+use super::lines::Turn;
 use super::work::internal;
 use crate::traces;
 
@@ -224,7 +225,7 @@ impl Context {
         let fence = self.cause.fence.as_ref().filter(|_| *shop == self.shop());
         let expectation = Noted { shop: shop.clone(), keys: notes.iter().map(|(key, _)| key.clone()).collect(), at_ms };
         if !notes.is_empty() {
-            self.host.note(shop, fence, &expectation.keys, stored, |at, known| known.add(notes[at].1.clone())).await?;
+            self.note(shop, fence, &expectation.keys, stored, |at, known| known.add(notes[at].1.clone())).await?;
         }
         Ok(expectation)
     }
@@ -237,14 +238,14 @@ impl Context {
         let is_it = |note: &Note| note.plugin == plugin && note.at_ms == noted.at_ms;
         let fence = self.cause.fence.as_ref().filter(|_| noted.shop == self.shop());
         let change = |_, known: &mut Notes| known.notes.retain(|note| !is_it(note));
-        self.host.note(&noted.shop, fence, &noted.keys, HashMap::new(), change).await
+        self.note(&noted.shop, fence, &noted.keys, HashMap::new(), change).await
     }
 
     /// Takes all notes beside a record back at once: a chain of answers has ended with it, and what comes next is news.
     pub(super) async fn end_chain(&self, key: &RecordKey) -> Result<(), ActionError> {
         let fence = self.cause.fence.as_ref();
         let forget = |_, known: &mut Notes| known.notes.clear();
-        self.host.note(&self.shop(), fence, &[notes_key(key)], HashMap::new(), forget).await
+        self.note(&self.shop(), fence, &[notes_key(key)], HashMap::new(), forget).await
     }
 
     /// The records that one belongs to, as those that have it say.
@@ -295,6 +296,27 @@ impl Notes {
     }
 }
 
+/// What a plugin learns when others noted something each time.
+const NOT_NOTED: &str = "what the call changes could not be noted; hint: the job runs again without using an attempt";
+
+impl Context {
+    /// Changes notes, in a commit of their own. When others were faster each time, the job runs again without an attempt.
+    async fn note(
+        &self,
+        shop: &Shop,
+        fence: Option<&Fence>,
+        keys: &[RecordKey],
+        known: HashMap<RecordKey, Option<Stored>>,
+        change: impl Fn(usize, &mut Notes),
+    ) -> Result<(), ActionError> {
+        let noted = self.host.note(shop, fence, keys, known, change).await;
+        if noted.as_ref().is_err_and(|error| error.code == code::CONFLICT) {
+            self.work.lock().contended = Some(NOT_NOTED.to_owned());
+        }
+        noted
+    }
+}
+
 impl Host {
     /// Changes notes, in a commit of their own. `known` may have what was read of them just before.
     async fn note(
@@ -305,6 +327,10 @@ impl Host {
         mut known: HashMap<RecordKey, Option<Stored>>,
         change: impl Fn(usize, &mut Notes),
     ) -> Result<(), ActionError> {
+        let mut turn = Turn::new(&self.lines, shop.clone());
+        if turn.join_behind(keys).await {
+            known.clear();
+        }
         for _ in 0..=CONFLICT_RERUNS_MAX {
             let unknown: Vec<_> = keys.iter().filter(|key| !known.contains_key(key)).cloned().collect();
             let stored = self.store.records(shop, &unknown).await.map_err(|error| internal(&*error))?;
@@ -324,13 +350,13 @@ impl Host {
             if unit.writes.is_empty() {
                 return Ok(());
             }
-            match self.store.commit(unit).await {
+            match turn.commit(&self.store, unit).await {
                 Ok(_) => return Ok(()),
-                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Conflict { .. }) => turn.wait_in_call().await,
                 Err(error) => return Err(internal(&error)),
             }
         }
-        Err(ActionError::retryable(code::CONFLICT, "what the call changes could not be noted; hint: try again later"))
+        Err(ActionError::retryable(code::CONFLICT, NOT_NOTED))
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Trouble {
     Hopeless { reason: &'static str, message: String },
     /// This host has not got the app, the plugin or the platform; another one, or this one soon, may.
     NotInstalled(String),
+    /// It was overtaken each time: it runs again later, which is no attempt.
+    Contended(String),
     /// The store failed: nothing is known, nothing is to be written.
     Lost(String),
 }
@@ -44,6 +46,16 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn hopeless(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Hopeless { reason, message: message.into() }
+    }
+
+    /// Whether the work may have failed because of what it read: a plugin or the host says so. A trap, a limit or what is
+    /// missing has other causes.
+    pub(crate) fn may_come_from_reads(&self) -> bool {
+        match self {
+            Self::Stopped(Stopped::Plugin { failure, .. }) => matches!(**failure, Failure::Returned(_)),
+            Self::Stopped(Stopped::Error(_)) => true,
+            Self::Hopeless { .. } | Self::NotInstalled(_) | Self::Contended(_) | Self::Lost(_) => false,
+        }
     }
 
     /// Too many of our own writes led to the work.

@@ -19,18 +19,20 @@ mod delivery;
 mod echo;
 mod ending;
 mod family;
+mod incoming;
 mod job;
+mod lines;
+mod outcome;
 mod saving;
 mod session;
 mod taken;
+mod validation;
 mod work;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Instant;
 
 use tracing::Instrument as _;
-use tradewind_model::retry::RetryPolicy;
 use tradewind_model::{ActionError, Json, Shop, code};
 use tradewind_platform::mapping::Mapper;
 use tradewind_runtime::Runtime;
@@ -46,14 +48,24 @@ pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 use context::{Cause, Checkpoint, Context, Host};
 use ending::{Trouble, ending, error_json, undetailed};
 use job::{Payload, Replay};
+use lines::Turn;
+use outcome::{Done, Past, WAITS, ended, log_entry, policy_of, unknown, with_error};
 use work::{Shared, Spoiled};
 
 use crate::traces;
 use crate::watch::{Attempt, Watch};
 
-/// How often work is done again because a record that it was decided on was written meanwhile: a whole job's, or one call's
-/// of `success`. 5: a record's own deliveries run one at a time, so a conflict comes from elsewhere and seldom twice.
-pub const CONFLICT_RERUNS_MAX: u32 = 5;
+/// How often work is done again in one attempt because what it was decided on was changed meanwhile: a whole job's, or one
+/// call's of `success`. 100: in its turn a unit is overtaken by those alone who were on their way before, or by other hosts.
+/// Then the job waits, which is no attempt.
+pub const CONFLICT_RERUNS_MAX: u32 = 100;
+
+/// How long a job waits that was overtaken each time, in milliseconds. 1 second: whoever overtakes it is busy.
+pub const CONFLICT_AFTER_MS: i64 = 1_000;
+
+/// How often work is done again because a unique value, or the id of a job, was taken by the time of its commit. 5: the second
+/// run finds who has it, unless that is of another shop.
+pub const UNIQUE_RERUNS_MAX: u32 = 5;
 
 /// How many of our own writes may stand between a job and an outside cause. 10: three plugins that answer one another end
 /// by themselves; a circle does not. Only a write to a platform whose echo comes back as a webhook counts: a job that a job
@@ -123,6 +135,7 @@ impl Pipeline {
             clock,
             chance: Chance::new(seed),
             log,
+            lines: Arc::default(),
             clients: OnceLock::new(),
             watch: OnceLock::new(),
         };
@@ -157,32 +170,79 @@ impl Pipeline {
     /// Makes one attempt at a job, under a lease of its partition.
     pub async fn run(&self, job: &Job, fence: Fence) -> Ended {
         let mut past = Past::new(job.checkpoint.clone());
+        let mut turn = Turn::new(&self.host.lines, job.shop.clone());
         for reruns in 0.. {
             let work = Shared::new(job.shop.clone(), self.host.now_ms());
+            {
+                let mut work = work.lock();
+                (work.watch, work.held) = (turn.protect(&self.host.store), turn.held());
+            }
             let attempted = self.attempt(job, &fence, &work, past.checkpoint.as_ref()).await;
             past.checkpoint = work.lock().checkpoint.take().or(past.checkpoint);
-            let refused = match work.spoiled() {
-                Some(Spoiled::Store(reason)) => return Ended::Unknown(reason),
-                Some(Spoiled::Commit(error)) => {
-                    past.add(&work);
-                    error
-                }
-                Some(Spoiled::Hopeless { reason, message }) => {
-                    let hopeless = Err(Trouble::Hopeless { reason, message });
-                    return self.end(job, &fence, &work, &mut past, hopeless).await.unwrap_or_else(unknown);
-                }
-                None => match self.end(job, &fence, &work, &mut past, attempted).await {
-                    Ok(ended) => return ended,
-                    Err(error) => error,
-                },
+            let refused = match self.end_run(job, &fence, &work, &mut past, &mut turn, attempted).await {
+                Ok(ended) => return ended,
+                Err(refused) => refused,
             };
-            if reruns < CONFLICT_RERUNS_MAX && session::is_late(&refused, work.lock().may_be_late()) {
-                past.in_vain();
-                continue;
+            let reruns_max = match refused {
+                CommitError::Conflict { .. } => CONFLICT_RERUNS_MAX,
+                _ => UNIQUE_RERUNS_MAX,
+            };
+            if !session::is_late(&refused, work.lock().may_be_late()) || reruns >= reruns_max {
+                return self.not_committed(job, &fence, past, &refused).await;
             }
-            return self.not_committed(job, &fence, past, &refused).await;
+            past.in_vain();
+            // What it holds of the database's, and of memory, is not needed in line.
+            drop(work);
+            turn.wait().await;
         }
         Ended::Unknown("the work was never done".to_owned())
+    }
+
+    /// Ends a run: commits it, or says what it was refused for.
+    async fn end_run(
+        &self,
+        job: &Job,
+        fence: &Fence,
+        work: &Shared,
+        past: &mut Past,
+        turn: &mut Turn,
+        attempted: Result<Done, Trouble>,
+    ) -> Result<Ended, CommitError> {
+        let (spoiled, contended, lost) = {
+            let mut work = work.lock();
+            (work.spoiled(), work.contended.take(), std::mem::take(&mut work.lost))
+        };
+        turn.lose(lost);
+        match spoiled {
+            Some(Spoiled::Store(reason)) => return Ok(Ended::Unknown(reason)),
+            Some(Spoiled::Commit(error)) => {
+                turn.lose_by(&error, None);
+                past.add(work);
+                return Err(error);
+            }
+            Some(Spoiled::Hopeless { reason, message }) => {
+                let hopeless = Err(Trouble::Hopeless { reason, message });
+                return Ok(self.end(job, fence, work, past, turn, hopeless).await.unwrap_or_else(unknown));
+            }
+            None => {}
+        }
+        let attempted = match (attempted, contended) {
+            (Err(_), Some(message)) => Err(Trouble::Contended(message)),
+            (Err(trouble), None) if trouble.may_come_from_reads() => {
+                let outdated = match work.outdated(&self.host.store).await {
+                    Ok(outdated) => outdated,
+                    Err(error) => return Ok(Ended::Unknown(error.message)),
+                };
+                if let Some(error) = lines::overtaking(&job.shop, &outdated) {
+                    turn.lose(outdated);
+                    past.add(work);
+                    return Err(error);
+                }
+                Err(trouble)
+            }
+            (attempted, _) => attempted,
+        };
+        self.end(job, fence, work, past, turn, attempted).await
     }
 
     /// Commits the end of an attempt. When that is refused, what ran is remembered in `past`.
@@ -192,6 +252,7 @@ impl Pipeline {
         fence: &Fence,
         work: &Shared,
         past: &mut Past,
+        turn: &mut Turn,
         attempted: Result<Done, Trouble>,
     ) -> Result<Ended, CommitError> {
         let remarks = work.lock().take_remarks();
@@ -232,7 +293,7 @@ impl Pipeline {
                 watch.ended(&Attempt { job, outcome, error, changes: &changes, depth, took_us: past.took_us() });
             }
         };
-        match self.host.store.commit(unit).await {
+        match turn.commit(&self.host.store, unit).await {
             Ok(Committed { jobs: seqs, .. }) => {
                 tell();
                 let made = jobs.into_iter().zip(seqs).filter_map(|(job, seq)| Some((seq?, job)));
@@ -286,6 +347,11 @@ impl Pipeline {
             Ok(Done { outcome, result }) => return Ok((How::Done, outcome, result)),
             Err(Trouble::Lost(reason)) => return Err(reason),
             Err(Trouble::NotInstalled(message)) => self.wait(job, message),
+            Err(Trouble::Contended(message)) => {
+                let error = Some(error_json(&ActionError::retryable(code::CONFLICT, message)));
+                let run_at_ms = self.host.now_ms().saturating_add(CONFLICT_AFTER_MS);
+                (How::Again { run_at_ms, attempts: job.attempts, error }, WAITS)
+            }
             Err(Trouble::Hopeless { reason, message }) => {
                 let error = Some(error_json(&ActionError::permanent(reason, message)));
                 (How::Park { attempts, reason: reason.to_owned(), error }, "parked")
@@ -327,15 +393,21 @@ impl Pipeline {
             | CommitError::DuplicateJob { .. }
             | CommitError::Refused { .. } => error,
         };
-        // The unit was refused for what it holds: the attempt failed, and its end is committed alone.
         let work = Shared::new(job.shop.clone(), self.host.now_ms());
-        let mut refused = match self.app(&job.shop.app) {
-            Some(app) => session::refused(&self.context(&app, &work, Cause::of(job, fence, None)), refused),
-            None => work::internal(refused),
+        let trouble = if matches!(refused, CommitError::Conflict { .. }) {
+            Trouble::Contended(refused.to_string())
+        } else {
+            // The unit was refused for what it holds: the attempt failed, and its end is committed alone.
+            let mut refused = match self.app(&job.shop.app) {
+                Some(app) => session::refused(&self.context(&app, &work, Cause::of(job, fence, None)), refused),
+                None => work::internal(refused),
+            };
+            // Another delivery may free the value that a platform has given to somebody else.
+            refused.retryable |= job.kind == JobKind::Delivery && matches!(error, CommitError::NotUnique { .. });
+            refused.into()
         };
-        // Another delivery may free the value that a platform has given to somebody else.
-        refused.retryable |= job.kind == JobKind::Delivery && matches!(error, CommitError::NotUnique { .. });
-        self.end(job, fence, &work, &mut past, Err(refused.into())).await.unwrap_or_else(unknown)
+        let mut turn = Turn::new(&self.host.lines, job.shop.clone());
+        self.end(job, fence, &work, &mut past, &mut turn, Err(trouble)).await.unwrap_or_else(unknown)
     }
 
     fn context(&self, app: &Arc<App>, work: &Shared, cause: Cause) -> Context {
@@ -417,105 +489,8 @@ fn span_of(job: &Job) -> tracing::Span {
     )
 }
 
-/// The word for an attempt that was none.
-const WAITS: &str = "waits";
-
-/// How a job's work ended well.
-struct Done {
-    /// One word for the log.
-    outcome: &'static str,
-    /// What `queue.status` answers.
-    result: Option<Json>,
-}
-
-/// What earlier runs of the same attempt left, whose units were not committed.
-struct Past {
-    started: Instant,
-    /// What ran.
-    log: Vec<NewInvocation>,
-    /// Where the next one goes on from.
-    checkpoint: Option<Json>,
-    /// Jobs that were committed before the end.
-    made: Vec<(i64, NewJob)>,
-}
-
-impl Past {
-    fn new(checkpoint: Option<Json>) -> Self {
-        Self { started: Instant::now(), log: Vec::new(), checkpoint, made: Vec::new() }
-    }
-
-    fn took_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn add(&mut self, work: &Shared) {
-        let mut work = work.lock();
-        self.log.append(&mut work.log);
-        self.made.append(&mut work.made);
-    }
-
-    /// What ran well, ran in vain.
-    fn in_vain(&mut self) {
-        for entry in &mut self.log {
-            if entry.outcome == "ok" {
-                (entry.outcome, entry.detail) = (code::CONFLICT.to_owned(), None);
-            }
-        }
-    }
-}
-
-fn log_entry(job: &Job, outcome: &str, detail: Option<Json>) -> NewInvocation {
-    NewInvocation {
-        delivery_seq: job.delivery_seq,
-        job_seq: Some(job.seq),
-        job_id: job.id.clone(),
-        plugin: None,
-        version: None,
-        action: None,
-        phase: None,
-        outcome: outcome.to_owned(),
-        detail,
-        attempt: job.attempts + 1,
-        duration_us: 0,
-    }
-}
-
-/// The same end with another error.
-fn with_error(how: How, other: impl FnOnce(Json) -> Json) -> How {
-    match how {
-        How::Again { run_at_ms, attempts, error } => How::Again { run_at_ms, attempts, error: error.map(other) },
-        How::Park { attempts, reason, error } => How::Park { attempts, reason, error: error.map(other) },
-        how @ (How::Done | How::Checkpoint { .. }) => how,
-    }
-}
-
-/// An end that is committed.
-fn ended(how: &How, made: Vec<(i64, NewJob)>) -> Ended {
-    match how {
-        How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms: *run_at_ms, attempts: *attempts, made },
-        How::Park { reason, .. } => Ended::Parked { reason: reason.clone(), made },
-        How::Done | How::Checkpoint { .. } => Ended::Done(made),
-    }
-}
-
-/// What is known when not even the end of an attempt was committed.
-fn unknown(error: CommitError) -> Ended {
-    match error {
-        CommitError::Fenced { .. } => Ended::Fenced,
-        CommitError::JobGone { .. } => Ended::Gone,
-        CommitError::Unavailable { reason } => Ended::Unknown(reason),
-        error => Ended::Unknown(error.to_string()),
-    }
-}
-
 fn damaged(job: &Job, why: &dyn std::fmt::Display) -> Trouble {
     Trouble::hopeless(reason::DAMAGED, format!("the job {} cannot be read: {why}", job.seq))
-}
-
-fn policy_of(job: &Job) -> RetryPolicy {
-    let default = if job.kind == JobKind::Delivery { RetryPolicy::DELIVERY } else { RetryPolicy::JOB };
-    let policy = job.policy.as_ref().and_then(|policy| RetryPolicy::parse(policy, &default).ok());
-    policy.unwrap_or(default)
 }
 
 impl Cause {

@@ -21,7 +21,7 @@ impl Context {
         let current = self.find(&key).await?;
         let now = record.to_json();
         let base = self.work.lock().base(self.nested, &key);
-        let base = base.unwrap_or(Base { before: None, arrived: Json::object([]), updated_us: None });
+        let base = base.unwrap_or(Base { before: None, arrived: Json::object([]), updated_us: None, is_pending: false });
         if current.is_none() && base.before.is_some() {
             return Ok(());
         }
@@ -46,7 +46,8 @@ impl Context {
         };
         check_whole(model, &doc, current.is_none() && origin != Origin::External)?;
         let mut work = self.work.lock();
-        work.set_base(self.nested, &key, Base { before: Some(after), arrived: now, updated_us: base.updated_us });
+        let saved = Base { before: Some(after), arrived: now, updated_us: base.updated_us, is_pending: false };
+        work.set_base(self.nested, &key, saved);
         let same = current.as_ref().is_some_and(|current| {
             current.doc.as_str() == doc.as_str() && current.platform_updated_us == base.updated_us
         });
@@ -79,7 +80,7 @@ fn is_required(name: &str) -> FieldProblem {
 }
 
 /// What leads from one document to another: members that were set, and names that were removed.
-fn difference(from: &Json, to: &Json) -> (Vec<(String, Json)>, Vec<String>) {
+pub(super) fn difference(from: &Json, to: &Json) -> (Vec<(String, Json)>, Vec<String>) {
     if from.as_str() == to.as_str() {
         return (Vec::new(), Vec::new());
     }
@@ -87,7 +88,7 @@ fn difference(from: &Json, to: &Json) -> (Vec<(String, Json)>, Vec<String>) {
 }
 
 /// A document with members set and removed; the text is as it was when there are none.
-fn changed(doc: &Json, set: &[(String, Json)], removed: &[String]) -> Json {
+pub(super) fn changed(doc: &Json, set: &[(String, Json)], removed: &[String]) -> Json {
     let doc = if set.is_empty() { doc.clone() } else { document::merged(doc, set) };
     if removed.is_empty() {
         return doc;

@@ -13,12 +13,13 @@ use tradewind_runtime::session::{
     Work as Enqueued, Write,
 };
 use tradewind_runtime::{Phase, Session};
-use tradewind_store::{CommitError, Committed, Finish, How, Stored, Unit};
+use tradewind_store::{CommitError, Committed, Finish, How, NewJob, Stored, Unit, Watch};
 
-use super::CONFLICT_RERUNS_MAX;
+use super::{CONFLICT_RERUNS_MAX, UNIQUE_RERUNS_MAX};
 use super::action::checkpoint_of;
 use super::app::{Installed, Route};
 use super::context::{Checkpoint, Context, Source, Stopped};
+use super::lines::{Places, Turn, overtaking, place_of_query};
 use super::work::{Spoiled, internal};
 
 /// One invocation's session.
@@ -33,6 +34,10 @@ pub(crate) struct UnitSession {
     /// The record that it is about.
     about: Option<RecordKey>,
     checkpoint_of: String,
+    /// In `success`: what the call that is being made has lost so far.
+    turn: Turn,
+    /// In `success`: how often the call was made again for a unique value.
+    unique_reruns: u32,
 }
 
 impl UnitSession {
@@ -45,39 +50,92 @@ impl UnitSession {
             phase,
             about: record.map(|record| RecordKey::new(record.model(), record.id())),
             checkpoint_of: checkpoint_of(route, record),
+            turn: Turn::new(&context.host.lines, context.shop()),
+            unique_reruns: 0,
         }
     }
 
-    /// Commits what the last call buffered, when nothing else will. False: it is to be decided again.
-    async fn settle(&self) -> Answer<bool> {
+    /// Ends a call: in `success` commits what it buffered, because nothing else will. None: it is to be decided again.
+    async fn settle<T>(&mut self, answer: Answer<T>) -> Option<Answer<T>> {
         if self.phase == Phase::Run {
-            return Ok(true);
+            return Some(answer);
         }
+        let settled = match answer {
+            Ok(answer) => self.commit_call().await.map(|is_committed| is_committed.then_some(answer)),
+            Err(error) => self.give_up(error).await,
+        };
+        match settled {
+            Ok(None) => {
+                // What the call read is not needed in line.
+                drop(self.take());
+                self.turn.wait_in_call().await;
+                let mut work = self.context.work.lock();
+                (work.watch, work.held) = (self.turn.protect(&self.context.host.store), self.turn.held());
+                None
+            }
+            Ok(Some(answer)) => {
+                self.end_call();
+                Some(Ok(answer))
+            }
+            Err(error) => {
+                self.end_call();
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// Commits what a call buffered. False: it is to be decided again.
+    async fn commit_call(&mut self) -> Answer<bool> {
         let work = &self.context.work;
         if let Some(spoiled) = work.lock().forget_spoiled() {
-            self.give_up();
+            drop(self.take());
             let (Spoiled::Store(message) | Spoiled::Hopeless { message, .. }) = spoiled else { return Ok(false) };
             return Err(ActionError::retryable(code::INTERNAL, message));
         }
         let may_be_late = work.lock().may_be_late();
         let mut unit = self.take();
-        if unit.writes.is_empty() && unit.jobs.is_empty() && unit.cancels.is_empty() {
+        if !unit.has_effects() {
             return Ok(true);
         }
         unit.fence.clone_from(&self.context.cause.fence);
-        match self.commit(unit).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_late(&error, may_be_late) => Ok(false),
+        let jobs = unit.jobs.clone();
+        match self.turn.commit(&self.context.host.store, unit).await {
+            Ok(committed) => {
+                self.remember_made(jobs, &committed);
+                Ok(true)
+            }
+            Err(error @ CommitError::Conflict { .. }) if is_late(&error, may_be_late) => Ok(false),
+            Err(error) if is_late(&error, may_be_late) && self.unique_reruns < UNIQUE_RERUNS_MAX => {
+                self.unique_reruns += 1;
+                Ok(false)
+            }
             Err(error) => Err(refused(&self.context, &error)),
         }
     }
 
-    /// In `success`: throws away what a call buffered that failed.
-    fn give_up(&self) {
-        if self.phase == Phase::Success {
-            drop(self.take());
-            self.context.work.lock().forget_spoiled();
-        }
+    /// Throws away what a call buffered that failed. None: what it read is not so any more, and it is to be decided again.
+    async fn give_up<T>(&mut self, error: ActionError) -> Answer<Option<T>> {
+        let is_spoiled = self.context.work.lock().forget_spoiled().is_some();
+        let outdated = if is_spoiled { Ok(Places::new()) } else { self.context.work.outdated(&self.context.host.store).await };
+        drop(self.take());
+        self.context.work.lock().forget_spoiled();
+        if self.turn.lose(outdated.unwrap_or_default()) { Ok(None) } else { Err(error) }
+    }
+
+    /// What comes next is another unit.
+    fn end_call(&mut self) {
+        self.turn.end();
+        self.unique_reruns = 0;
+        let mut work = self.context.work.lock();
+        (work.watch, work.held) = (None, Places::new());
+    }
+
+    /// What a plugin learns of a call that was overtaken each time. The job runs again, whatever the plugin makes of it.
+    fn overtaken(&mut self) -> ActionError {
+        self.end_call();
+        let message = "the call was overtaken each time; hint: the job runs again without using an attempt";
+        self.context.work.lock().contended = Some(message.to_owned());
+        ActionError::retryable(code::CONFLICT, message)
     }
 
     /// Takes everything out but the log: what ran is logged when the job ends.
@@ -87,13 +145,28 @@ impl UnitSession {
         unit
     }
 
-    /// Commits before the job ends, and remembers the jobs that it made.
-    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
-        let jobs = unit.jobs.clone();
-        let committed = self.context.host.store.commit(unit).await?;
+    /// Remembers the jobs of a commit before the end.
+    fn remember_made(&self, jobs: Vec<NewJob>, committed: &Committed) {
         let made = jobs.into_iter().zip(&committed.jobs).filter_map(|(job, seq)| Some(((*seq)?, job)));
         self.context.work.lock().made.extend(made);
-        Ok(committed)
+    }
+
+    /// Commits a part of the job's work before its end, unless it would overtake somebody in a line.
+    async fn commit_early(&self, unit: Unit) -> Result<Committed, CommitError> {
+        let work = &self.context.work;
+        let held = work.lock().held.clone();
+        let overtaken = self.context.host.lines.overtaken_by(&unit, &held);
+        if let Some(error) = overtaking(&unit.shop, &overtaken) {
+            work.lock().lost.extend(overtaken);
+            return Err(error);
+        }
+        let (jobs, watch) = (unit.jobs.clone(), unit.queries.clone());
+        let committed = self.context.host.store.commit(unit).await;
+        match &committed {
+            Ok(committed) => self.remember_made(jobs, committed),
+            Err(_) => work.lock().lost.extend(watch.as_ref().and_then(Watch::outdated).map(place_of_query)),
+        }
+        committed
     }
 
     /// Commits what was written so far with the place to go on from.
@@ -111,7 +184,7 @@ impl UnitSession {
         unit.fence.clone_from(&self.context.cause.fence);
         let job = self.context.cause.job_seq.unwrap_or_default();
         unit.finish = Some(Finish { job, how: How::Checkpoint { state: checkpoint.clone() } });
-        let committed = match self.commit(unit).await {
+        let committed = match self.commit_early(unit).await {
             Ok(committed) => committed,
             Err(error) => {
                 work.lock().log.extend(log);
@@ -151,15 +224,11 @@ macro_rules! settled {
     ($self:ident, $call:expr) => {{
         for _ in 0..=CONFLICT_RERUNS_MAX {
             let answer = $call;
-            if answer.is_err() {
-                $self.give_up();
-            }
-            let answer = answer?;
-            if $self.settle().await? {
-                return Ok(answer);
+            if let Some(settled) = $self.settle(answer).await {
+                return settled;
             }
         }
-        Err(ActionError::retryable(code::CONFLICT, "somebody else wrote the record each time; hint: try again later"))
+        Err($self.overtaken())
     }};
 }
 
@@ -276,8 +345,8 @@ impl Session for UnitSession {
         let mut options = JobOptions::parse(&options)?;
         let is_new = options.id.is_none();
         let id = options.id.get_or_insert_with(|| self.context.host.new_id()).clone();
-        let by = &self.installed.name;
-        settled!(self, self.inside.enqueue(&work, &options, is_new, by).await.map(|()| id.clone()))
+        let by = self.installed.name.clone();
+        settled!(self, self.inside.enqueue(&work, &options, is_new, &by).await.map(|()| id.clone()))
     }
 
     async fn job_status(&mut self, id: &str) -> Answer<Json> {

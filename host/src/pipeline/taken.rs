@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 use tradewind_model::document::changed_members;
 use tradewind_model::{Json, RecordKey, Shop};
-use tradewind_store::{NewInvocation, NewJob, Read, Stored, Unit, Write};
+use tradewind_store::{NewInvocation, NewJob, Read, Stored, Unit, Watch, Write};
 
 use super::echo::Echoes;
 use super::work::Written;
@@ -17,6 +17,7 @@ pub(crate) struct Taken {
     pub(super) shop: Shop,
     pub(super) now_ms: i64,
     pub(super) seen: HashMap<RecordKey, Option<Stored>>,
+    pub(super) watch: Option<Watch>,
     pub(super) written: IndexMap<RecordKey, Written>,
     pub(super) jobs: Vec<NewJob>,
     pub(super) cancels: Vec<String>,
@@ -60,6 +61,7 @@ impl Taken {
             self.seen.remove(&write.key);
         }
         unit.reads = self.seen.into_iter().map(|(key, stored)| Read { key, version: version(stored) }).collect();
+        unit.queries = self.watch;
         unit.jobs = self.jobs;
         unit.cancels = self.cancels;
         unit.log = self.log;

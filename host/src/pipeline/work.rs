@@ -1,7 +1,8 @@
 //! A unit of work: what one piece of work read and wants to write.
 //!
 //! Reads look into the unit's own writes first, then at what the unit has seen, then into the store: a record is the same
-//! however often it is read by its id. A query asks the store each time, and what it finds may be newer. Nothing is locked. [`Taken::into_unit`] turns it into what the committer checks and writes.
+//! however often it is read by its id. A query asks the store each time, and what it finds may be newer; the commit is refused
+//! then (`validation`). Nothing is locked. [`Taken::into_unit`] turns it into what the committer checks and writes.
 //!
 //! A part of the work that fails is taken back by itself ([`Shared::back_to`]). When the store fails the whole unit is
 //! spoiled: the plugin that was answered with the error may have gone on without what it asked for, and half of what it
@@ -13,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indexmap::IndexMap;
 use tradewind_model::query::{Own, Row};
 use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
-use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored};
+use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
 
 use super::echo::Echoes;
 use super::ending::reason;
+use super::incoming::Open;
+use super::lines::Places;
 use super::taken::Taken;
 
 /// Records that one unit of work may write. 10,000: forty pages of a sync; all of it is written in one transaction, which
@@ -42,7 +45,16 @@ pub(crate) struct Work {
     pub(crate) shop: Shop,
     pub(crate) now_ms: i64,
     /// Records as they were when they were first read.
-    seen: HashMap<RecordKey, Option<Stored>>,
+    pub(super) seen: HashMap<RecordKey, Option<Stored>>,
+    /// What the answers of its queries depend on; none before the first.
+    pub(super) watch: Option<Watch>,
+    /// The lines in which it has its turn, and those that a commit before its end has lost.
+    pub(super) held: Places,
+    pub(super) lost: Places,
+    /// Why it is to run again without an attempt: a call of it was overtaken each time.
+    pub(super) contended: Option<String>,
+    /// The records whose actions run, the outermost first.
+    pub(super) open: Vec<Open>,
     /// In the order of the first write.
     written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
@@ -58,7 +70,7 @@ pub(crate) struct Work {
     /// Counts how often the unit was emptied: marks from before mean its beginning.
     emptied: u32,
     /// What the handles of records that are open, by how deep their actions are nested, were last in step with.
-    bases: HashMap<(u32, RecordKey), Base>,
+    pub(super) bases: HashMap<(u32, RecordKey), Base>,
     /// What ran. Nothing takes it back: it did run.
     pub(crate) log: Vec<NewInvocation>,
     /// What a person should know of how it went.
@@ -106,6 +118,8 @@ pub(crate) struct Base {
     pub(crate) arrived: Json,
     /// The platform's time that goes with it.
     pub(crate) updated_us: Option<i64>,
+    /// Whether what came in is not saved yet.
+    pub(crate) is_pending: bool,
 }
 
 /// How to take back one step.
@@ -139,6 +153,11 @@ impl Shared {
             shop,
             now_ms,
             seen: HashMap::new(),
+            watch: None,
+            held: Places::new(),
+            lost: Places::new(),
+            contended: None,
+            open: Vec::new(),
             written: IndexMap::new(),
             jobs: Vec::new(),
             job_ids: HashSet::new(),
@@ -238,6 +257,7 @@ impl Shared {
             shop: work.shop.clone(),
             now_ms: work.now_ms,
             seen: std::mem::take(&mut work.seen),
+            watch: work.watch.take(),
             written: std::mem::take(&mut work.written),
             jobs: std::mem::take(&mut work.jobs),
             cancels: std::mem::take(&mut work.cancels),
@@ -253,7 +273,7 @@ impl Shared {
 impl Work {
     /// What is known of a record without asking the store; none when nothing is.
     #[expect(clippy::option_option, reason = "not asked for is not the same as not there")]
-    fn known(&self, key: &RecordKey) -> Option<Option<Found>> {
+    pub(super) fn known(&self, key: &RecordKey) -> Option<Option<Found>> {
         let seen = self.seen.get(key);
         match self.written.get(key) {
             Some(written) => Some(written.doc.clone().map(|doc| Found {
@@ -382,6 +402,11 @@ impl Work {
                 id.map(|id| self.cancelled.remove(&id));
             }
         }
+    }
+
+    /// Why nothing of this may be committed; none when it may.
+    pub(crate) fn spoiled(&self) -> Option<Spoiled> {
+        self.spoiled.clone()
     }
 
     /// Says that nothing of this may be committed. The first reason counts.

@@ -9,7 +9,7 @@ use tradewind_sdk::serde_json::{Value, from_str, json};
 use crate::bindings::Error;
 use crate::bindings::tradewind::plugin::actions::{ActiveRecord, Baseline, Invocation};
 use crate::bindings::tradewind::plugin::log::{self, Level};
-use crate::bindings::tradewind::plugin::{config, data, queue};
+use crate::bindings::tradewind::plugin::{config, data, queue, shopify};
 
 type Answer = Result<Value, Error>;
 
@@ -50,7 +50,8 @@ fn is_mark(name: &str) -> bool {
 
 fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
     let a = |at: usize| text(&with[at]);
-    let options = |at: usize| with[at].to_string();
+    // Text is passed as it is: it need not be what anybody would write.
+    let options = |at: usize| text(&with[at]);
     match name {
         "create" => parsed(data::create(&a(0), &a(1), &options(2))),
         "update" => parsed(data::update(&a(0), &a(1), &a(2), &options(3))),
@@ -67,7 +68,9 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
         "find-many" => data::find_many(&a(0), &options(1)).map(|page| parse(&page.records())),
         "count" => data::count(&a(0), &options(1)).map(|count| json!(count)),
         "add-one" => add_one(&a(0), &a(1)),
+        "count-vendor" => count_vendor(&a(0)),
         "run-action" => parsed(data::run_action(&a(0), &object(&with[1]))),
+        "graphql" => graphql(&a(0), &a(1), &options(2)),
         "enqueue" => queue::enqueue_action(&a(0), &object(&with[1]), &options(2)).map(|id| json!(id)),
         "enqueue-call" => queue::enqueue_call(&a(0), &options(1)).map(|id| json!(id)),
         "status" => parsed(queue::status(&text(with))),
@@ -109,6 +112,19 @@ fn with_checkpoints(call: &Invocation, lists: &Value) -> Answer {
         call.checkpoint(&(at + 1).to_string())?;
     }
     Ok(Value::Null)
+}
+
+/// Calls the current shop's platform.
+fn graphql(query: &str, variables: &str, options: &str) -> Answer {
+    let Some(client) = shopify::Client::current() else { return Err(failed("no-client", "there is no current shop")) };
+    parsed(client.graphql(query, variables, options))
+}
+
+/// Counts the products of a vendor, and keeps the count in a record of that vendor: what a plugin does that keeps a total.
+fn count_vendor(vendor: &str) -> Answer {
+    let count = data::count("shopify/product", &json!({"filter": {"vendor": {"equals": vendor}}}).to_string())?;
+    let total = json!({"id": vendor, "count": count}).to_string();
+    parsed(data::upsert("total", &["id".to_owned()], &total, &json!({"internal": true}).to_string()))
 }
 
 /// Adds one to the `count` of a record, which begins with this one.

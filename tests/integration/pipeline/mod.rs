@@ -4,7 +4,9 @@
 //! has to come of it.
 
 mod conflicts;
+mod contention;
 mod deliveries;
+mod isolation;
 mod jobs;
 mod probe;
 mod records;

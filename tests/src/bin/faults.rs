@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tradewind_tests::faults::victim::{self, Victim};
-use tradewind_tests::faults::{Load, Report, Start, disk, frozen, ingress, kill, mapper, sandbox, server, start_of};
+use tradewind_tests::faults::{Load, Report, Start, disk, frozen, ingress, kill, mapper, sandbox, server, start_of, totals};
 use tradewind_tests::postgres::Cluster;
+use tradewind_tests::stores::Place;
 
 #[derive(Parser)]
 struct Arguments {
@@ -57,10 +58,14 @@ enum Kind {
     Ingress,
     /// Odd payloads for the mapper
     Mapper,
+    /// Totals that are kept by counting, on SQLite
+    TotalsSqlite,
+    /// Totals that are kept by counting, on PostgreSQL
+    TotalsPostgres,
 }
 
-/// Every kind with its share of the time, in twelfths.
-const SHARES: [(Kind, u32); 10] = [
+/// Every kind with its share of the time, in fourteenths.
+const SHARES: [(Kind, u32); 12] = [
     (Kind::Sandbox, 1),
     (Kind::KillSqlite, 1),
     (Kind::KillPostgres, 1),
@@ -71,6 +76,8 @@ const SHARES: [(Kind, u32); 10] = [
     (Kind::Frozen, 1),
     (Kind::Ingress, 1),
     (Kind::Mapper, 1),
+    (Kind::TotalsSqlite, 1),
+    (Kind::TotalsPostgres, 1),
 ];
 
 fn main() -> ExitCode {
@@ -103,7 +110,7 @@ fn run(arguments: &Arguments) -> u64 {
     let length = Duration::from_secs(seconds);
     let mut reports = Vec::new();
     for (kind, share) in SHARES.into_iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)) {
-        let length = if only.is_some() { length } else { length * share / 12 };
+        let length = if only.is_some() { length } else { length * share / 14 };
         let report = run_kind(kind, length, seed).unwrap_or_else(|error| {
             println!("  NOT AS EXPECTED: {error:#}");
             Report { did: "ended early".to_owned(), failures: 1 }
@@ -157,5 +164,15 @@ fn run_kind(kind: Kind, length: Duration, seed: u64) -> anyhow::Result<Report> {
             executor.block_on(ingress::run(length, 1, seed))
         }
         Kind::Mapper => mapper::run(length, 1, seed),
+        Kind::TotalsSqlite => {
+            let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            executor.block_on(totals::run(&Place::sqlite(), length, seed))
+        }
+        Kind::TotalsPostgres => {
+            let cluster = Cluster::start()?;
+            let place = Place::Postgres(cluster.database("totals")?);
+            let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            executor.block_on(totals::run(&place, length, seed))
+        }
     }
 }

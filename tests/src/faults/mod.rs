@@ -1,6 +1,6 @@
 //! What goes wrong, made to go wrong: in a short form as tests, at length by `cargo xtask faults`.
 //!
-//! Each module is one kind of fault. All but `sandbox`, `ingress` and `mapper` let a [`victim`](mod@victim) take in webhooks and process them, do
+//! Each module is one kind of fault. All but `sandbox`, `ingress`, `mapper` and `totals` let a [`victim`](mod@victim) take in webhooks and process them, do
 //! something terrible to it, and look afterwards: whatever was acknowledged is in the data, once, and nothing is there by
 //! half. To add a kind: a module with a `run`, and a line in `bin/faults.rs` and in the integration test.
 
@@ -14,6 +14,7 @@ mod memory;
 mod mutation;
 pub mod sandbox;
 pub mod server;
+pub mod totals;
 pub mod victim;
 
 use std::path::Path;

@@ -2,15 +2,16 @@
 //!
 //! A batch is written kind by kind: all jobs are finished, then all reads are checked, then all records are written. That
 //! gives the same as one unit after the other only if none depends on what an earlier one of the batch does. A unit that
-//! does waits for the next batch.
+//! does waits for the next batch: also one that has asked a query which an earlier one answers differently.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tradewind_model::RecordKey;
+use tradewind_model::{RecordKey, Shop};
 
 use crate::turns::Ride;
-use crate::unit::{OnDuplicate, Unit};
+use crate::unit::{OnDuplicate, Unit, Write};
+use crate::watches::BATCH_STEPS_MAX;
 
 /// Units in one transaction. 256: beyond it the fsync is a small part of the time, and whoever came first waits longer.
 pub(crate) const BATCH_UNITS_MAX: usize = 256;
@@ -29,9 +30,20 @@ pub(crate) struct Batch {
     finished: HashSet<i64>,
     enqueued: HashSet<(Tenant, String)>,
     cancelled: HashSet<(Tenant, String)>,
+    /// Whether units may have asked queries.
+    is_watched: bool,
+    /// What the units write, when they may.
+    changes: Vec<(Shop, Vec<Write>)>,
+    /// Steps that may still be made to find out what they change.
+    steps_left: usize,
 }
 
 impl Batch {
+    /// An empty batch; `is_watched` says whether units may have asked queries.
+    pub(crate) fn new(is_watched: bool) -> Self {
+        Self { is_watched, steps_left: BATCH_STEPS_MAX, ..Self::default() }
+    }
+
     /// Takes a unit in, unless it does not fit or depends on what is in the batch. The first always fits.
     pub(crate) fn ride(&mut self, unit: &Unit) -> Ride {
         let bytes = unit.bytes();
@@ -39,7 +51,7 @@ impl Batch {
             if self.units == BATCH_UNITS_MAX || self.bytes + bytes > BATCH_BYTES_MAX {
                 return Ride::Full;
             }
-            if !self.is_free_of(unit) {
+            if !self.is_free_of(unit) || self.changes_answers_of(unit) {
                 return Ride::Depends;
             }
         }
@@ -50,7 +62,17 @@ impl Batch {
         self.finished.extend(unit.finish.as_ref().map(|finish| finish.job));
         self.enqueued.extend(unit.jobs.iter().filter_map(|job| Some((tenant(), job.id.clone()?))));
         self.cancelled.extend(unit.cancels.iter().map(|id| (tenant(), id.clone())));
+        if self.is_watched && !unit.writes.is_empty() {
+            self.changes.push((unit.shop.clone(), unit.writes.clone()));
+        }
         Ride::Taken
+    }
+
+    /// Whether a query of the unit has another answer after what is in the batch.
+    fn changes_answers_of(&mut self, unit: &Unit) -> bool {
+        let Some(watch) = &unit.queries else { return false };
+        let left = &mut self.steps_left;
+        self.changes.iter().any(|(shop, writes)| watch.affected_within(shop, writes, left).is_some())
     }
 
     fn is_free_of(&self, unit: &Unit) -> bool {

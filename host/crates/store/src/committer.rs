@@ -29,8 +29,9 @@ use crate::error::StoreError;
 use crate::error::{Blame, blame};
 use crate::link::{Engine, Link, Row, Statement, Value};
 use crate::local::Work;
-use crate::turns::Turns;
+use crate::turns::{Ride, Turns};
 use crate::unit::{CommitError, Unit};
+use crate::watches::Watches;
 use crate::writeback::WriteBack;
 
 /// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again, except for
@@ -134,7 +135,7 @@ struct Waiting {
 
 impl Committer {
     /// Starts the writers. They connect when there is something to write.
-    pub(crate) fn start(database: &Database) -> Self {
+    pub(crate) fn start(database: &Database, watches: &Arc<Watches>) -> Self {
         let count = if database.engine() == Engine::Sqlite { 1 } else { POSTGRES_WRITERS };
         let waiting = Arc::new(Waiting::default());
         let (mut writers, mut tasks) = (Vec::new(), Vec::new());
@@ -152,6 +153,7 @@ impl Committer {
                 singles,
                 turns: Turns::new(BATCH_SHOP_UNITS_MAX, BATCH_UNITS_FEW),
                 waiting: Arc::clone(&waiting),
+                watches: Arc::clone(watches),
             };
             tasks.push(tokio::spawn(writer.run()));
         }
@@ -223,7 +225,7 @@ fn closed() -> CommitError {
     CommitError::Unavailable { reason: "the store is closed".to_owned() }
 }
 
-struct WriteUnits(Vec<Unit>);
+struct WriteUnits(Arc<Vec<Unit>>);
 
 impl Work for WriteUnits {
     type Done = Vec<Applied>;
@@ -272,6 +274,7 @@ struct Writer {
     singles: mpsc::UnboundedReceiver<Single>,
     turns: Turns<Waiter>,
     waiting: Arc<Waiting>,
+    watches: Arc<Watches>,
 }
 
 impl Writer {
@@ -328,8 +331,14 @@ impl Writer {
     }
 
     async fn write_batch(&mut self) {
-        let mut batch = Batch::default();
-        let waiters = self.turns.next_batch(|(unit, _)| batch.ride(unit));
+        let mut batch = Batch::new(self.watches.is_watching());
+        // What is refused anyway holds nobody back.
+        let ride = |(unit, _): &Waiter| if unit.outdated().is_some() { Ride::Taken } else { batch.ride(unit) };
+        let waiters = self.turns.next_batch(ride);
+        let waiters = waiters.into_iter().filter_map(|waiter| self.refuse_outdated(waiter)).collect::<Vec<_>>();
+        if waiters.is_empty() {
+            return;
+        }
         let (units, answers): (Vec<_>, Vec<_>) = waiters.into_iter().map(|(unit, answer)| (*unit, answer)).unzip();
         let bytes: Vec<_> = units.iter().map(Unit::bytes).collect();
         let applied = self.write(units).await;
@@ -339,16 +348,26 @@ impl Writer {
         }
     }
 
+    /// Answers a unit that was decided on what a query would not answer any more.
+    fn refuse_outdated(&self, (unit, answer): Waiter) -> Option<Waiter> {
+        let Some(error) = unit.outdated() else { return Some((unit, answer)) };
+        self.waiting.leave(unit.bytes());
+        let _ = answer.send(Err(error));
+        None
+    }
+
     async fn run_single(&mut self, Single { statement, values, answer }: Single) {
         // Whoever has gone away does not want to know.
         let _ = answer.send(self.on_link(Execute(statement, values)).await);
     }
 
     async fn write(&mut self, units: Vec<Unit>) -> Vec<Applied> {
-        let count = units.len();
-        self.on_link(WriteUnits(units))
-            .await
-            .unwrap_or_else(|error| vec![Err(CommitError::Unavailable { reason: error.to_string() }); count])
+        let units = Arc::new(units);
+        let applied = self.on_link(WriteUnits(Arc::clone(&units))).await;
+        let unavailable = |error: sqlx::Error| CommitError::Unavailable { reason: error.to_string() };
+        let applied = applied.unwrap_or_else(|error| vec![Err(unavailable(error)); units.len()]);
+        self.watches.mark(&units, &applied);
+        applied
     }
 
     async fn deploy(&mut self, plan: Box<Plan>) -> Result<Deployed, StoreError> {

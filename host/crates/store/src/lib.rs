@@ -31,6 +31,7 @@ mod search;
 mod store;
 mod turns;
 mod unit;
+mod watches;
 mod writeback;
 
 pub use admission::{JSON_DEPTH_MAX, KEY_BYTES_MAX};
@@ -50,6 +51,7 @@ pub use unit::{
     CommitError, Committed, Fence, Finish, How, Ingested, JobKind, NewDelivery, NewInvocation, NewJob, OnDuplicate,
     Read, Unit, Write, compress,
 };
+pub use watches::{Outdated, WATCH_QUERIES_MAX, WATCH_STEPS_MAX, Watch};
 
 /// Every statement that the store asks a database, for the test that prepares them all.
 pub static STATEMENTS: &[&Statement] = &[

@@ -17,6 +17,7 @@ use crate::reader::Rounds;
 use crate::recent::Recent;
 use crate::records::{PRUNE_NOTES, Stored};
 use crate::unit::{CommitError, Committed, Unit};
+use crate::watches::{Watch, Watches};
 
 /// An open store. One for a whole process.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Store {
     pub(crate) committer: Committer,
     rounds: Rounds,
     recent: Recent,
+    watches: Arc<Watches>,
 }
 
 /// The channel on which hosts tell each other of new jobs.
@@ -49,8 +51,9 @@ impl Store {
         if applied != known {
             return Err(StoreError::NotMigrated { applied, known });
         }
-        let (committer, rounds) = (Committer::start(&database), Rounds::start(&database));
-        Ok(Self { committer, rounds, recent: Recent::default(), database })
+        let watches = Arc::new(Watches::default());
+        let (committer, rounds) = (Committer::start(&database, &watches), Rounds::start(&database));
+        Ok(Self { committer, rounds, recent: Recent::default(), watches, database })
     }
 
     /// Brings the tables up to date. Safe to call from several processes at once.
@@ -85,6 +88,11 @@ impl Store {
     /// Commits a unit whole or not at all, and answers when it is on disk.
     pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
         self.committer.commit(unit).await
+    }
+
+    /// A watch for the queries of a unit of this shop. It goes into [`Unit::queries`].
+    pub fn watch(&self, shop: &Shop) -> Watch {
+        self.watches.watch(shop.clone())
     }
 
     /// Units that wait for the disk.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+use tradewind_model::query::Interest;
 use tradewind_model::{Json, RecordKey, Shop};
+
+use crate::watches::{BATCH_STEPS_MAX, Watch, record_write};
 
 /// Everything that one piece of work wants to write. All of it belongs to one shop.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct Unit {
     pub finish: Option<Finish>,
     /// Records that were read by id, or looked for by id and not found.
     pub reads: Vec<Read>,
+    /// The queries that were asked, whose answers have to hold.
+    pub queries: Option<Watch>,
     /// Records to write, each at most once.
     pub writes: Vec<Write>,
     /// Webhooks to keep.
@@ -40,6 +45,7 @@ impl Unit {
             fence: None,
             finish: None,
             reads: Vec::new(),
+            queries: None,
             writes: Vec::new(),
             deliveries: Vec::new(),
             jobs: Vec::new(),
@@ -47,6 +53,24 @@ impl Unit {
             log: Vec::new(),
             now_ms,
         }
+    }
+
+    /// Whether it changes anything that others can see. Without that it was decided on nothing that matters.
+    pub fn has_effects(&self) -> bool {
+        !self.jobs.is_empty() || !self.cancels.is_empty() || self.writes.iter().any(|write| !write.is_nothing())
+    }
+
+    /// Whether what the unit writes changes the answer of a query of its shop.
+    pub fn changes(&self, interest: &Interest) -> bool {
+        let mut left = BATCH_STEPS_MAX;
+        let of_model = self.writes.iter().filter(|write| *write.key.model == *interest.model);
+        of_model.into_iter().any(|write| record_write(&self.shop, write).affects([interest], &mut left).is_some())
+    }
+
+    /// Why the unit is not to be committed: a query that it was decided on would be answered differently now.
+    pub(crate) fn outdated(&self) -> Option<CommitError> {
+        let outdated = self.queries.as_ref()?.outdated().filter(|_| self.has_effects())?;
+        Some(CommitError::Conflict { shop: self.shop.clone(), key: outdated.key.clone() })
     }
 
     /// Bytes that the unit brings to the database, to bound what waits in memory.
@@ -135,6 +159,13 @@ pub struct Write {
     pub doc: Option<Json>,
     /// When the platform says that the record changed, in microseconds since 1970.
     pub platform_updated_us: Option<i64>,
+}
+
+impl Write {
+    /// Whether the record was made and deleted again.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.expected.is_none() && self.doc.is_none()
+    }
 }
 
 /// A verified webhook to keep, with the job that processes it.

@@ -8,12 +8,14 @@
 mod column;
 mod cursor;
 mod filter;
+mod interest;
 mod page;
 mod parse;
 
 pub use column::{Column, SortKey};
 pub use cursor::Cursor;
 pub use filter::{Comparison, Filter, Part, Term, Test};
+pub use interest::{Interest, RecordWrite};
 pub use page::{Own, Page, Row};
 pub use parse::parse_select;
 
@@ -40,6 +42,16 @@ pub const FILTER_VALUES_MAX: usize = 2_000;
 
 /// How many fields a query may sort by: a cursor carries a value of each.
 pub const SORT_KEYS_MAX: usize = 4;
+
+/// The records that a plugin may ask for. Decided by its grants, and asked where a scope is parsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// The current shop's alone.
+    #[default]
+    Shop,
+    /// Every shop's of the app: the grant `all-shops`.
+    App,
+}
 
 /// A checked query.
 #[derive(Clone, Debug, PartialEq)]

@@ -76,6 +76,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The steps that looking for one member and reading it takes at most.
+    pub(super) fn work(&self) -> usize {
+        // Only scalars are read.
+        let scalars = self.members.iter().filter(|(_, json)| !json.starts_with(['{', '[']));
+        self.members.len() + scalars.map(|(_, json)| json.len()).max().unwrap_or_default()
+    }
+
     /// What of it is sorted by.
     pub(super) fn key(&self, column: &Column) -> Option<Key> {
         self.value(column).map(|value| column.key(value))

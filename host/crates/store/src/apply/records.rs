@@ -6,7 +6,7 @@ use tradewind_model::RecordKey;
 
 use super::{Blamed, Care, Numbers, Stop, Wrote};
 use crate::link::{Kind, Link, Statement, Table, Value};
-use crate::unit::{CommitError, Committed, Read, Unit, Write};
+use crate::unit::{CommitError, Committed, Read, Unit};
 
 pub(crate) static VERSIONS: Statement = Statement::rows(
     "versions",
@@ -75,8 +75,7 @@ const SCANNED_MAX: usize = 8;
 /// What has to be as the unit saw it and is not held to that by writing it. A record that the unit made and deleted again
 /// must not be there.
 fn decided_on(unit: &Unit) -> impl Iterator<Item = (&RecordKey, Option<i64>)> {
-    let effects =
-        !unit.jobs.is_empty() || !unit.cancels.is_empty() || unit.writes.iter().any(|write| !is_nothing(write));
+    let effects = unit.has_effects();
     // Most units write a handful, which is looked through faster than it is hashed.
     let many = unit.reads.len() > SCANNED_MAX && unit.writes.len() > SCANNED_MAX;
     let keys: Option<HashSet<&RecordKey>> = many.then(|| unit.writes.iter().map(|write| &write.key).collect());
@@ -85,12 +84,8 @@ fn decided_on(unit: &Unit) -> impl Iterator<Item = (&RecordKey, Option<i64>)> {
         None => unit.writes.iter().all(|write| write.key != read.key),
     };
     let read = unit.reads.iter().filter(move |read| effects && unwritten(read)).map(|read| (&read.key, read.version));
-    let nothing = unit.writes.iter().filter(move |write| effects && is_nothing(write)).map(|write| (&write.key, None));
+    let nothing = unit.writes.iter().filter(move |write| effects && write.is_nothing()).map(|write| (&write.key, None));
     read.chain(nothing)
-}
-
-fn is_nothing(write: &Write) -> bool {
-    write.expected.is_none() && write.doc.is_none()
 }
 
 /// Writes the records: deletions first, so that a unique value is free for whoever takes it over in the same unit.

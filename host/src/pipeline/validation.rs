@@ -1,0 +1,44 @@
+//! Whether what a piece of work was decided on still holds.
+//!
+//! The commit checks it: records that were read by their id by their versions, queries by a watch that is registered before
+//! they are executed. Work that ends with an error is not committed, and is asked here: what it saw may have been half of
+//! somebody else's change, and then it failed for nothing that is so.
+
+use tradewind_model::query::{PAGE_MAX, Query};
+use tradewind_model::{ActionError, RecordKey};
+use tradewind_store::{Store, Watch};
+
+use super::lines::{Place, Places, place_of_query};
+use super::work::Shared;
+
+impl Shared {
+    /// Remembers a query that is about to be executed.
+    pub(crate) fn watch(&self, store: &Store, model: &str, query: &Query, counts: bool) {
+        let mut work = self.lock();
+        let shop = work.shop.clone();
+        work.watch.get_or_insert_with(|| store.watch(&shop)).add(model, query, counts);
+    }
+
+    /// What was read and is not so any more; nothing while all of it holds.
+    pub(crate) async fn outdated(&self, store: &Store) -> Result<Places, ActionError> {
+        let (shop, watch, read) = {
+            let work = self.lock();
+            let version = |stored: Option<&tradewind_store::Stored>| stored.map(|stored| stored.version);
+            let read: Vec<(RecordKey, Option<i64>)> =
+                work.seen.iter().map(|(key, stored)| (key.clone(), version(stored.as_ref()))).collect();
+            (work.shop.clone(), work.watch.clone(), read)
+        };
+        let mut places = Places::new();
+        places.extend(watch.as_ref().and_then(Watch::outdated).map(place_of_query));
+        for read in read.chunks(PAGE_MAX) {
+            let keys: Vec<_> = read.iter().map(|(key, _)| key.clone()).collect();
+            let stored = store.records(&shop, &keys).await.map_err(|error| self.store_failed(&error))?;
+            let is_other = |((_, version), stored): &(&(RecordKey, Option<i64>), Option<tradewind_store::Stored>)| {
+                *version != stored.as_ref().map(|stored| stored.version)
+            };
+            let changed = read.iter().zip(stored).filter(is_other);
+            places.extend(changed.map(|((key, _), _)| (Place::Record(key.clone()), None)));
+        }
+        Ok(places)
+    }
+}
