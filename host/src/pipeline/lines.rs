@@ -75,6 +75,30 @@ pub(crate) struct Turn {
     goes_past: bool,
 }
 
+/// The queries of a unit that is on its way, and the records that it touches.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    watch: Option<Watch>,
+    keys: Vec<RecordKey>,
+}
+
+impl Asked {
+    pub(crate) fn of(unit: &Unit) -> Self {
+        let Some(watch) = unit.queries.clone() else { return Self::default() };
+        let keys = unit.reads.iter().map(|read| &read.key).chain(unit.writes.iter().map(|write| &write.key));
+        Self { watch: Some(watch), keys: keys.cloned().collect() }
+    }
+
+    /// The line of a query whose answer is another now: of the record that changed it, when the unit touches that too. All
+    /// that contend for one record are in one line then.
+    pub(crate) fn outdated(&self) -> Option<(Place, Option<Arc<Interest>>)> {
+        let outdated = self.watch.as_ref()?.outdated()?;
+        let is_touched = self.keys.contains(&outdated.key);
+        Some(if is_touched { (Place::Record(outdated.key.clone()), None) } else { place_of_query(outdated) })
+    }
+}
+
+/// The line of a query.
 pub(crate) fn place_of_query(outdated: &Outdated) -> (Place, Option<Arc<Interest>>) {
     let interest = Arc::clone(&outdated.interest);
     let mut digest = DefaultHasher::new();
@@ -173,14 +197,12 @@ impl Turn {
         is_something
     }
 
-    /// Notes what a refused commit was refused for. The answer of a query, if one of the unit's is another now, and
-    /// otherwise the record.
-    pub(crate) fn lose_by(&mut self, error: &CommitError, watch: Option<&Watch>) {
-        let CommitError::Conflict { shop, key } = error else { return };
-        match watch.and_then(Watch::outdated) {
-            Some(outdated) => self.lost.extend([place_of_query(outdated)]),
-            None if *shop == self.shop => self.lost.extend([(Place::Record(key.clone()), None)]),
-            None => {}
+    /// Notes what a commit was refused for.
+    pub(crate) fn lose_by(&mut self, error: &CommitError, asked: &Asked) {
+        if let CommitError::Conflict { shop, key } = error
+            && *shop == self.shop
+        {
+            self.lost.extend([asked.outdated().unwrap_or_else(|| (Place::Record(key.clone()), None))]);
         }
     }
 
@@ -249,10 +271,10 @@ impl Turn {
                 return Err(error);
             }
         }
-        let watch = unit.queries.clone();
+        let asked = Asked::of(&unit);
         let committed = store.commit(unit).await;
         if let Err(error) = &committed {
-            self.lose_by(error, watch.as_ref());
+            self.lose_by(error, &asked);
         }
         committed
     }

@@ -48,7 +48,7 @@ pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 use context::{Cause, Checkpoint, Context, Host};
 use ending::{Trouble, ending, error_json, undetailed};
 use job::{Payload, Replay};
-use lines::Turn;
+use lines::{Asked, Turn};
 use outcome::{Done, Past, WAITS, ended, log_entry, policy_of, unknown, with_error};
 use work::{Shared, Spoiled};
 
@@ -187,10 +187,10 @@ impl Pipeline {
                 CommitError::Conflict { .. } => CONFLICT_RERUNS_MAX,
                 _ => UNIQUE_RERUNS_MAX,
             };
+            past.in_vain();
             if !session::is_late(&refused, work.lock().may_be_late()) || reruns >= reruns_max {
                 return self.not_committed(job, &fence, past, &refused).await;
             }
-            past.in_vain();
             // What it holds of the database's, and of memory, is not needed in line.
             drop(work);
             turn.wait().await;
@@ -216,7 +216,7 @@ impl Pipeline {
         match spoiled {
             Some(Spoiled::Store(reason)) => return Ok(Ended::Unknown(reason)),
             Some(Spoiled::Commit(error)) => {
-                turn.lose_by(&error, None);
+                turn.lose_by(&error, &Asked::default());
                 past.add(work);
                 return Err(error);
             }

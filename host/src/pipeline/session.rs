@@ -13,13 +13,13 @@ use tradewind_runtime::session::{
     Work as Enqueued, Write,
 };
 use tradewind_runtime::{Phase, Session};
-use tradewind_store::{CommitError, Committed, Finish, How, NewJob, Stored, Unit, Watch};
+use tradewind_store::{CommitError, Committed, Finish, How, NewJob, Stored, Unit};
 
 use super::{CONFLICT_RERUNS_MAX, UNIQUE_RERUNS_MAX};
 use super::action::checkpoint_of;
 use super::app::{Installed, Route};
 use super::context::{Checkpoint, Context, Source, Stopped};
-use super::lines::{Places, Turn, overtaking, place_of_query};
+use super::lines::{Asked, Places, Turn, overtaking};
 use super::work::{Spoiled, internal};
 
 /// One invocation's session.
@@ -160,11 +160,11 @@ impl UnitSession {
             work.lock().lost.extend(overtaken);
             return Err(error);
         }
-        let (jobs, watch) = (unit.jobs.clone(), unit.queries.clone());
+        let (jobs, asked) = (unit.jobs.clone(), Asked::of(&unit));
         let committed = self.context.host.store.commit(unit).await;
         match &committed {
             Ok(committed) => self.remember_made(jobs, committed),
-            Err(_) => work.lock().lost.extend(watch.as_ref().and_then(Watch::outdated).map(place_of_query)),
+            Err(_) => work.lock().lost.extend(asked.outdated()),
         }
         committed
     }

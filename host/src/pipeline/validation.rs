@@ -29,7 +29,10 @@ impl Shared {
             (work.shop.clone(), work.watch.clone(), read)
         };
         let mut places = Places::new();
-        places.extend(watch.as_ref().and_then(Watch::outdated).map(place_of_query));
+        // A record that was read by its id as well is found by its version.
+        let outdated = watch.as_ref().and_then(Watch::outdated);
+        let outdated = outdated.filter(|outdated| !read.iter().any(|(key, _)| *key == outdated.key));
+        places.extend(outdated.map(place_of_query));
         for read in read.chunks(PAGE_MAX) {
             let keys: Vec<_> = read.iter().map(|(key, _)| key.clone()).collect();
             let stored = store.records(&shop, &keys).await.map_err(|error| self.store_failed(&error))?;

@@ -68,7 +68,7 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
         "find-many" => data::find_many(&a(0), &options(1)).map(|page| parse(&page.records())),
         "count" => data::count(&a(0), &options(1)).map(|count| json!(count)),
         "add-one" => add_one(&a(0), &a(1)),
-        "count-vendor" => count_vendor(&a(0)),
+        "count-vendor" => count_vendor(&text(with)),
         "run-action" => parsed(data::run_action(&a(0), &object(&with[1]))),
         "graphql" => graphql(&a(0), &a(1), &options(2)),
         "enqueue" => queue::enqueue_action(&a(0), &object(&with[1]), &options(2)).map(|id| json!(id)),
