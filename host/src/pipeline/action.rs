@@ -304,7 +304,7 @@ impl Context {
             alone: false,
             ..(*self.cause).clone()
         };
-        Self { cause: Arc::new(cause), nested: self.nested + 1, ..self.clone() }
+        Self { cause: Arc::new(cause), nested: self.nested + 1, reach: route.installed.reach(), ..self.clone() }
     }
 }
 

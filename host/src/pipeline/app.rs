@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tradewind_model::query::Reach;
 use tradewind_model::schema::Schema;
 use tradewind_model::{ActionDeclaration, Json};
 use tradewind_runtime::Plugin;
@@ -29,6 +30,13 @@ pub struct Installed {
     pub config: BTreeMap<String, Json>,
     /// Secrets that the operator granted.
     pub secrets: BTreeMap<String, String>,
+}
+
+impl Installed {
+    /// The records that the plugin may reach.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.plugin.grants().all_shops { Reach::App } else { Reach::Shop }
+    }
 }
 
 /// An action of an installed plugin.
@@ -90,6 +98,12 @@ impl App {
     /// The action of a certain plugin.
     pub(crate) fn action_of(&self, plugin: &str, name: &str) -> Option<Route> {
         self.routes(|action| action.name == name).into_iter().find(|route| route.installed.name == plugin)
+    }
+
+    /// The records that the plugin of this name may reach; without one, the shop's own.
+    pub(crate) fn reach_of(&self, plugin: Option<&str>) -> Reach {
+        let installed = self.plugins.iter().find(|installed| plugin == Some(installed.name.as_str()));
+        installed.map_or(Reach::Shop, |installed| installed.reach())
     }
 
     fn routes(&self, wanted: impl Fn(&ActionDeclaration) -> bool) -> Vec<Route> {

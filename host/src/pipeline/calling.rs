@@ -5,50 +5,17 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tradewind_model::{ActionError, Json, Shop, code};
-use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
+use tradewind_runtime::session::{
+    Answer, ClientShop, LaterCall, ListPage, Platform, PlatformCall, PlatformList, WhichShop,
+};
 
 use super::clients::Clients;
 use super::context::Context;
 use super::echo::When;
 use super::work::internal;
-
-/// A call as `queue.enqueue-call` takes it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaterCall {
-    platform: String,
-    #[serde(default)]
-    graphql: Option<LaterGraphql>,
-    #[serde(default)]
-    rest: Option<LaterRest>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaterGraphql {
-    query: String,
-    #[serde(default = "Json::null")]
-    variables: Json,
-    #[serde(default = "Json::null")]
-    options: Json,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaterRest {
-    method: String,
-    path: String,
-    #[serde(default = "Json::null")]
-    query: Json,
-    #[serde(default)]
-    body: Option<Json>,
-    #[serde(default = "Json::null")]
-    options: Json,
-}
 
 /// Does the work in a task of its own, which ends with the caller.
 async fn aside<T: Send + 'static>(work: impl Future<Output = Answer<T>> + Send + 'static) -> Answer<T> {
@@ -72,10 +39,19 @@ impl Context {
         self.host.clients.get()?.find(&self.shop(), platform, which)
     }
 
+    /// Whether a call changes something on its platform.
+    pub(super) async fn call_writes(&self, platform: Platform, call: &PlatformCall) -> Answer<bool> {
+        if call.only_reads() {
+            return Ok(false);
+        }
+        let (clients, call) = (self.clients()?, call.clone());
+        aside(async move { Ok(clients.writes(platform, &call)) }).await
+    }
+
     /// Calls a platform on a plugin's behalf.
     pub(super) async fn call_platform(&self, plugin: &str, shop: &ClientShop, call: &PlatformCall) -> Answer<Json> {
         let (clients, current) = (self.clients()?, self.shop());
-        if !call.writes() {
+        if !self.call_writes(shop.platform, call).await? {
             let (shop, call) = (shop.clone(), call.clone());
             return aside(async move { clients.call(&current.app, &shop, &call).await }).await;
         }
@@ -115,14 +91,13 @@ impl Context {
     }
 
     /// Makes a call that was enqueued by a plugin.
-    pub(super) async fn call_later(&self, plugin: &str, call: &Json) -> Answer<Json> {
-        let (platform, call) = parsed(call)?;
+    pub(super) async fn call_later(&self, plugin: &str, LaterCall { platform, call }: &LaterCall) -> Answer<Json> {
         let missing = || {
             let message = format!("the shop is not connected to {} any more", platform.as_str());
             ActionError::permanent(code::NOT_FOUND, message)
         };
-        let shop = self.find_client(platform, &WhichShop::Current).ok_or_else(missing)?;
-        self.call_platform(plugin, &shop, &call).await
+        let shop = self.find_client(*platform, &WhichShop::Current).ok_or_else(missing)?;
+        self.call_platform(plugin, &shop, call).await
     }
 }
 
@@ -138,51 +113,5 @@ fn is_undone(error: &ActionError) -> bool {
             detail("userErrors").is_some() || (is_refused && detail("data").is_none())
         }
         _ => false,
-    }
-}
-
-fn parsed(call: &Json) -> Answer<(Platform, PlatformCall)> {
-    let invalid = |what: String| ActionError::permanent(code::INVALID_ARGUMENT, format!("the call {what}"));
-    let later: LaterCall = call.to().map_err(|error| invalid(format!("cannot be read: {error}")))?;
-    let platform = match later.platform.as_str() {
-        "shopify" => Platform::Shopify,
-        "bigcommerce" => Platform::BigCommerce,
-        other => return Err(invalid(format!("names the platform `{other}`; hint: `shopify` or `bigcommerce`"))),
-    };
-    let call = match (later.graphql, later.rest) {
-        (Some(LaterGraphql { query, variables, options }), None) => PlatformCall::Graphql { query, variables, options },
-        (None, Some(LaterRest { method, path, query, body, options })) => {
-            PlatformCall::Rest { api: None, method: method.to_ascii_uppercase(), path, query, body, options }
-        }
-        _ => return Err(invalid("has neither `graphql` nor `rest`, or both".to_owned())),
-    };
-    if !call.stays_on_api() {
-        return Err(invalid("leaves the API; hint: give a path relative to its root, without `..`".to_owned()));
-    }
-    Ok((platform, call))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_says_what_it_calls() {
-        let message = |text: &str| match parsed(&Json::parse(text).unwrap()) {
-            Ok((platform, call)) => format!("{} writes: {}", platform.as_str(), call.writes()),
-            Err(error) => error.message,
-        };
-        assert_eq!(message(r#"{"platform":"shopify","graphql":{"query":"mutation { x }"}}"#), "shopify writes: true");
-        assert_eq!(
-            message(r#"{"platform":"shopify","rest":{"method":"get","path":"shop.json"}}"#),
-            "shopify writes: false"
-        );
-        assert_eq!(
-            message(r#"{"platform":"shopify","rest":{"method":"PUT","path":"../x"}}"#),
-            "the call leaves the API; hint: give a path relative to its root, without `..`"
-        );
-        assert_eq!(message(r#"{"platform":"shopify"}"#), "the call has neither `graphql` nor `rest`, or both");
-        assert!(message(r#"{"platform":"etsy"}"#).contains("`etsy`"));
-        assert!(message("7").starts_with("the call cannot be read"));
     }
 }

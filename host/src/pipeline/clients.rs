@@ -12,6 +12,9 @@ pub trait Clients: Send + Sync {
     /// being done.
     fn find(&self, current: &Shop, platform: Platform, which: &WhichShop) -> Option<ClientShop>;
 
+    /// Whether a call changes something on its platform; one that cannot be understood does.
+    fn writes(&self, platform: Platform, call: &PlatformCall) -> bool;
+
     /// What a call will change, as far as can be told.
     fn effects(&self, platform: Platform, call: &PlatformCall) -> Vec<Effect>;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tradewind_model::query::Reach;
 use tradewind_model::{ActionError, Json, RecordKey, Shop};
 use tradewind_runtime::session::LogEntry;
 use tradewind_runtime::{Failure, Runtime};
@@ -134,6 +135,8 @@ pub(crate) struct Context {
     pub(crate) work: Shared,
     /// How many actions are around this one.
     pub(crate) nested: u32,
+    /// The records that whoever asks may reach: the grant of the plugin whose session it is, or that enqueued the job.
+    pub(crate) reach: Reach,
 }
 
 /// Actions that may be inside one another. 8: an action that runs itself is told so before it has taken many sandboxes.

@@ -1,9 +1,9 @@
 //! The contract's `data`: reads and writes of records, through the unit of work.
 
 use tradewind_model::document::{Mode, canonical};
-use tradewind_model::query::{Own, Query, Row, parse_select};
+use tradewind_model::query::{Own, Query, Reach, Row, parse_scope, parse_select};
 use tradewind_model::schema::{FieldType, Model, Scope};
-use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code};
+use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code, object};
 use tradewind_runtime::session::{Answer, Page, Which, Write};
 
 use super::action::Event;
@@ -19,28 +19,21 @@ struct Options {
 }
 
 impl Options {
-    fn parse(options: &Json) -> Answer<Self> {
+    fn parse(options: &Json, reach: Reach) -> Answer<Self> {
         let mut parsed = Self { select: None, internal: false, scope: Scope::Shop };
-        if options.is_null() {
-            return Ok(parsed);
+        let mut problems = Vec::new();
+        let given = object::optional(options, "`options`", &["select", "internal", "scope"], &mut problems);
+        if !problems.is_empty() {
+            return Err(invalid(problems.join("; ")));
         }
-        let members = options
-            .members()
-            .ok_or_else(|| invalid("`options` is not a JSON object; hint: it takes `select`, `internal`, `scope`"))?;
-        for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        for (name, value) in given {
             match name.as_str() {
-                "select" => parsed.select = parse_select(value)?,
+                "select" => parsed.select = parse_select(&value)?,
                 "internal" => {
                     parsed.internal =
                         value.to().map_err(|_| invalid("`options.internal` is neither true nor false"))?;
                 }
-                "scope" => {
-                    parsed.scope = value.to().map_err(|_| invalid("`options.scope` is neither `shop` nor `app`"))?;
-                }
-                _ => {
-                    let message = format!("`options` has no `{name}`; hint: it takes `select`, `internal`, `scope`");
-                    return Err(invalid(message));
-                }
+                _ => parsed.scope = parse_scope(&value, reach)?,
             }
         }
         Ok(parsed)
@@ -60,7 +53,7 @@ impl Context {
         let model = self.app.schema.model(model)?;
         let (query, select) = match which {
             Which::Id(id) => {
-                let options = Options::parse(options)?;
+                let options = Options::parse(options, self.reach)?;
                 let key = RecordKey::new(model.name.as_str(), id);
                 if options.scope == Scope::Shop {
                     let found = self.find_seen(&key).await?;
@@ -70,11 +63,11 @@ impl Context {
                 (Query::by_key(model, &Json::object([("id", &id)]), options.scope)?, options.select)
             }
             Which::Key(key) => {
-                let options = Options::parse(options)?;
+                let options = Options::parse(options, self.reach)?;
                 (Query::by_key(model, &key, options.scope)?, options.select)
             }
             Which::First(query) => {
-                let query = Query::parse(model, &query)?.first_only();
+                let query = Query::parse(model, &query, self.reach)?.first_only();
                 let select = query.select.clone();
                 (query, select)
             }
@@ -85,7 +78,7 @@ impl Context {
 
     pub(crate) async fn find_page(&self, model: &str, query: &Json) -> Answer<Page> {
         let model = self.app.schema.model(model)?;
-        let query = Query::parse(model, query)?;
+        let query = Query::parse(model, query, self.reach)?;
         let page = self.page_seen(model, &query).await?;
         Ok(Page {
             records: page.records(query.select.as_deref()),
@@ -98,7 +91,7 @@ impl Context {
 
     pub(crate) async fn count_records(&self, model: &str, query: &Json) -> Answer<u64> {
         let model = self.app.schema.model(model)?;
-        let query = Query::parse(model, query)?;
+        let query = Query::parse(model, query, self.reach)?;
         let (shop, own) = self.own_seen(model);
         self.work.watch(&self.host.store, &model.name, &query, true);
         let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
@@ -157,7 +150,7 @@ impl Context {
     /// Writes records into the unit of work. All of it is in there afterwards, or nothing is.
     pub(crate) async fn write(&self, model: &str, write: Write, options: &Json) -> Answer<Json> {
         let model = self.app.schema.model(model)?;
-        let options = Options::parse(options)?;
+        let options = Options::parse(options, self.reach)?;
         if options.scope == Scope::App {
             return Err(ActionError::permanent(
                 code::NOT_AVAILABLE,
@@ -320,7 +313,7 @@ impl Context {
         let mut leftover = self.children(child, by, &parent_id).await?;
         let mut keys = Vec::new();
         for values in elements(values)? {
-            let members = values.members().ok_or_else(|| invalid("an element of `values` is not a JSON object"))?;
+            let members = object::members(&values, "an element of `values`").map_err(invalid)?;
             let members = members.iter().filter(|(name, _)| name != by).map(|(name, value)| (name.as_str(), value));
             let values = Json::object(members.chain([(by.as_str(), &parent_id)]));
             let id = id_of(&values)?;
@@ -356,7 +349,7 @@ impl Context {
             let first = Json::of(&250).map_err(|error| internal(&error))?;
             let mut query = vec![("filter", &filter), ("first", &first)];
             query.extend(after.as_ref().map(|cursor| ("after", cursor)));
-            let page = self.page(child, &Query::parse(child, &Json::object(query))?).await?;
+            let page = self.page(child, &Query::parse(child, &Json::object(query), Reach::Shop)?).await?;
             ids.extend(page.rows.into_iter().map(|row| row.id));
             match page.end_cursor.filter(|_| page.has_next) {
                 Some(cursor) => after = Some(Json::of(&cursor).map_err(|error| internal(&error))?),
@@ -382,7 +375,7 @@ impl Context {
         };
         Box::pin(self.happen(event)).await?;
         for (field, children) in canonical.children {
-            let values = children.member("_converge").and_then(|converge| converge.member("values"));
+            let values = only_member(&children, "_converge").and_then(|converge| only_member(&converge, "values"));
             let values = values.ok_or_else(|| {
                 invalid(format!("`{field}` holds children; hint: `{{\"_converge\": {{\"values\": […]}}}}`"))
             })?;
@@ -429,14 +422,21 @@ pub(crate) fn id_of(values: &Json) -> Answer<Option<String>> {
     }
 }
 
+/// The one member that an object has, when it has this name.
+fn only_member(json: &Json, name: &str) -> Option<Json> {
+    let [(given, value)] = <[_; 1]>::try_from(json.members()?).ok()?;
+    (given == name).then_some(value)
+}
+
 /// Values with `{"_link": "id"}` replaced by the id.
 fn linked(model: &Model, values: &Json) -> Answer<Json> {
-    let Some(members) = values.members() else { return Ok(values.clone()) };
+    let what = format!("the values of a record of `{}`", model.name);
+    let members = object::members(values, &what).map_err(invalid)?;
     let mut found = false;
     let mut plain = Vec::new();
     for (name, value) in members {
         let belongs = matches!(model.field(&name).map(|field| &field.of), Some(FieldType::BelongsTo { .. }));
-        match value.member("_link").filter(|_| belongs) {
+        match only_member(&value, "_link").filter(|_| belongs) {
             Some(link) => {
                 found = true;
                 let id = id_of(&Json::object([("id", &link)]))?;

@@ -64,7 +64,9 @@ impl Work {
             if open.is_leaving {
                 return None;
             }
-            let Some(base) = self.bases.get(&(open.nested, key.clone())).filter(|base| base.is_pending) else { continue };
+            let Some(base) = self.bases.get(&(open.nested, key.clone())).filter(|base| base.is_pending) else {
+                continue;
+            };
             found = match (found, &base.before) {
                 (Some(found), Some(before)) => {
                     let (set, removed) = difference(before, &base.arrived);

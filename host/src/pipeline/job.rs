@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tradewind_model::job_options::{JobOptions, OnDuplicate as Duplicate, Priority};
-use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code};
+use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code, object};
 use tradewind_runtime::session::{Answer, Work as Enqueued, Write};
 use tradewind_store::{Job, JobKind, NewJob, OnDuplicate};
 
@@ -47,9 +47,22 @@ pub(crate) struct Replay {
 const VERBS: [&str; 9] =
     ["create", "update", "upsert", "delete", "converge", "bulk-create", "bulk-update", "bulk-upsert", "bulk-delete"];
 
+/// The parameters of such a verb.
+fn members_of(verb: &str) -> &'static [&'static str] {
+    match verb {
+        "create" | "bulk-create" | "bulk-update" => &["values", "options"],
+        "update" => &["id", "values", "options"],
+        "upsert" | "bulk-upsert" => &["on", "values", "options"],
+        "delete" => &["id", "options"],
+        "converge" => &["id", "field", "values", "options"],
+        _ => &["ids", "options"],
+    }
+}
+
 impl Context {
     /// Runs an action by its name, `model.verb` or a global action's, in this unit of work.
     pub(crate) async fn run_named(&self, action: &str, params: &Json) -> Result<Json, Stopped> {
+        object::members(params, "the parameters").map_err(invalid)?;
         if let Some((model, verb)) = action.rsplit_once('.') {
             if VERBS.contains(&verb) {
                 return Ok(self.write_named(model, verb, params).await?);
@@ -91,7 +104,12 @@ impl Context {
     }
 
     async fn write_named(&self, model: &str, verb: &str, params: &Json) -> Answer<Json> {
-        let member = |name: &str| params.member(name).filter(|value| !value.is_null());
+        let mut problems = Vec::new();
+        let members = object::optional(params, "the parameters", members_of(verb), &mut problems);
+        if !problems.is_empty() {
+            return Err(invalid(problems.join("; ")));
+        }
+        let member = |name: &str| members.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
         let needed =
             |name: &str| member(name).ok_or_else(|| invalid(format!("`{model}.{verb}` needs the parameter `{name}`")));
         let text = |name: &str| {
@@ -137,7 +155,10 @@ impl Context {
             }
         }
         let (kind, lane) = match work {
-            Enqueued::Action { action, params } => (JobKind::Action, lane_of_action(action, params, options)?),
+            Enqueued::Action { action, params } => {
+                object::members(params, "the parameters").map_err(invalid)?;
+                (JobKind::Action, lane_of_action(action, params, options)?)
+            }
             Enqueued::Call { .. } => (JobKind::Call, None),
         };
         let payload =

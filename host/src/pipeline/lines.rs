@@ -120,8 +120,11 @@ impl Lines {
             let Some(lines) = shops.get(&unit.shop) else { return found };
             let keys = unit.reads.iter().map(|read| &read.key).chain(unit.writes.iter().map(|write| &write.key));
             let places = keys.map(|key| Place::Record(key.clone()));
-            found.extend(places.filter(|place| lines.contains_key(place) && !held.contains_key(place)).map(|at| (at, None)));
-            let others = lines.iter().filter(|(place, _)| matches!(place, Place::Query(..)) && !held.contains_key(place));
+            found.extend(
+                places.filter(|place| lines.contains_key(place) && !held.contains_key(place)).map(|at| (at, None)),
+            );
+            let others =
+                lines.iter().filter(|(place, _)| matches!(place, Place::Query(..)) && !held.contains_key(place));
             queries.extend(others.map(|(place, line)| (place.clone(), line.interest.clone(), line.watch.clone())));
         }
         // Their filters are evaluated outside of the lock.
@@ -144,7 +147,12 @@ impl Lines {
         keys.iter().any(|key| lines.contains_key(&Place::Record(key.clone())))
     }
 
-    fn join(self: &Arc<Self>, shop: &Shop, place: &Place, interest: Option<&Arc<Interest>>) -> (InLine, Arc<tokio::sync::Mutex<()>>) {
+    fn join(
+        self: &Arc<Self>,
+        shop: &Shop,
+        place: &Place,
+        interest: Option<&Arc<Interest>>,
+    ) -> (InLine, Arc<tokio::sync::Mutex<()>>) {
         let mut shops = self.lock();
         let lines = shops.entry(shop.clone()).or_default();
         let line = lines.entry(place.clone()).or_insert_with(|| {

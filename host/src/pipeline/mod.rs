@@ -33,6 +33,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tracing::Instrument as _;
+use tradewind_model::query::Reach;
 use tradewind_model::{ActionError, Json, Shop, code};
 use tradewind_platform::mapping::Mapper;
 use tradewind_runtime::Runtime;
@@ -417,6 +418,7 @@ impl Pipeline {
             cause: Arc::new(cause),
             work: work.clone(),
             nested: 0,
+            reach: Reach::Shop,
         }
     }
 
@@ -455,7 +457,8 @@ async fn do_job(job: &Job, context: Context, payload: Payload) -> Result<Done, T
     let Payload { work, by, continuation, .. } = payload;
     match (job.kind, work, continuation) {
         (JobKind::Action, Some(Enqueued::Action { action, params }), _) => {
-            let result = context.run_named(&action, &params).await?;
+            let reach = context.app.reach_of(by.as_deref());
+            let result = Context { reach, ..context }.run_named(&action, &params).await?;
             let result = Some(result).filter(|result| result.as_str().len() <= RESULT_BYTES_MAX);
             Ok(Done { outcome: job::DONE, result })
         }

@@ -21,7 +21,8 @@ impl Context {
         let current = self.find(&key).await?;
         let now = record.to_json();
         let base = self.work.lock().base(self.nested, &key);
-        let base = base.unwrap_or(Base { before: None, arrived: Json::object([]), updated_us: None, is_pending: false });
+        let base =
+            base.unwrap_or(Base { before: None, arrived: Json::object([]), updated_us: None, is_pending: false });
         if current.is_none() && base.before.is_some() {
             return Ok(());
         }

@@ -15,12 +15,12 @@ use tradewind_runtime::session::{
 use tradewind_runtime::{Phase, Session};
 use tradewind_store::{CommitError, Committed, Finish, How, NewJob, Stored, Unit};
 
-use super::{CONFLICT_RERUNS_MAX, UNIQUE_RERUNS_MAX};
 use super::action::checkpoint_of;
 use super::app::{Installed, Route};
 use super::context::{Checkpoint, Context, Source, Stopped};
 use super::lines::{Asked, Places, Turn, overtaking};
 use super::work::{Spoiled, internal};
+use super::{CONFLICT_RERUNS_MAX, UNIQUE_RERUNS_MAX};
 
 /// One invocation's session.
 pub(crate) struct UnitSession {
@@ -116,7 +116,8 @@ impl UnitSession {
     /// Throws away what a call buffered that failed. None: what it read is not so any more, and it is to be decided again.
     async fn give_up<T>(&mut self, error: ActionError) -> Answer<Option<T>> {
         let is_spoiled = self.context.work.lock().forget_spoiled().is_some();
-        let outdated = if is_spoiled { Ok(Places::new()) } else { self.context.work.outdated(&self.context.host.store).await };
+        let outdated =
+            if is_spoiled { Ok(Places::new()) } else { self.context.work.outdated(&self.context.host.store).await };
         drop(self.take());
         self.context.work.lock().forget_spoiled();
         if self.turn.lose(outdated.unwrap_or_default()) { Ok(None) } else { Err(error) }
@@ -359,6 +360,10 @@ impl Session for UnitSession {
 
     async fn shop(&mut self, platform: Platform, which: WhichShop) -> Answer<Option<ClientShop>> {
         Ok(self.context.find_client(platform, &which))
+    }
+
+    async fn writes(&mut self, platform: Platform, call: &PlatformCall) -> Answer<bool> {
+        self.context.call_writes(platform, call).await
     }
 
     async fn call(&mut self, shop: &ClientShop, call: PlatformCall) -> Answer<Json> {

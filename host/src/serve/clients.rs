@@ -78,6 +78,13 @@ impl Clients for Connections {
         Some(ClientShop { platform, id: id.to_owned(), name: client.connection().domain.to_string() })
     }
 
+    fn writes(&self, _: Platform, call: &PlatformCall) -> bool {
+        match call {
+            PlatformCall::Graphql { query, .. } => self.api.writes(query),
+            PlatformCall::Rest { .. } => !call.only_reads(),
+        }
+    }
+
     fn effects(&self, _: Platform, call: &PlatformCall) -> Vec<Effect> {
         match call {
             PlatformCall::Graphql { query, variables, .. } => self.api.effects(query, variables),

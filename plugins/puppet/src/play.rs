@@ -2,7 +2,7 @@
 //!
 //! An error is answered as `{"error": code}` and the script goes on, unless the step has `"or-fail": true`. A step with
 //! `"expect": value` fails the whole action when the answer is another. A step with `"by": name` is left to the puppet whose
-//! setting `name` says so: the others go past it. To add a step, add a line to [`step`].
+//! setting `name` says so: the others go past it. A step with `"says": true` answers an error's message too. To add a step, add a line to [`step`].
 
 use tradewind_sdk::serde_json::{Value, from_str, json};
 
@@ -33,6 +33,7 @@ pub(crate) fn play(call: &Invocation, steps: Vec<Value>) -> Result<Vec<Value>, E
         }
         let answer = match step(call, &name, &one[&name]) {
             Err(error) if one["or-fail"] == true => return Err(error),
+            Err(error) if one["says"] == true => json!({"error": error.code, "message": error.message}),
             Err(error) => json!({"error": error.code}),
             Ok(answer) => answer,
         };
@@ -45,7 +46,7 @@ pub(crate) fn play(call: &Invocation, steps: Vec<Value>) -> Result<Vec<Value>, E
 }
 
 fn is_mark(name: &str) -> bool {
-    matches!(name, "or-fail" | "expect" | "by")
+    matches!(name, "or-fail" | "expect" | "by" | "says")
 }
 
 fn step(call: &Invocation, name: &str, with: &Value) -> Answer {

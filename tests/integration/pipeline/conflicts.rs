@@ -93,8 +93,7 @@ async fn it_is_not_done_again_for_ever() {
         let ends = host.drain().await;
         // It waits, which is no attempt.
         let expected = NOW_MS + CONFLICT_AFTER_MS;
-        let is_as_expected =
-            matches!(ends[..], [Ended::Again { attempts: 0, run_at_ms, .. }] if run_at_ms == expected);
+        let is_as_expected = matches!(ends[..], [Ended::Again { attempts: 0, run_at_ms, .. }] if run_at_ms == expected);
         assert!(is_as_expected, "{ends:?}");
         assert_eq!(count.load(Ordering::Relaxed), CONFLICT_RERUNS_MAX + 1);
         let error: Value = host.jobs().await[0].error.as_ref().unwrap().to().unwrap();

@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use tradewind_host::pipeline::{Clients, Ended};
 use tradewind_model::{Json, Shop};
 use tradewind_platform::effect::{Effect, Expected};
-use tradewind_runtime::session::{
-    Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop,
-};
+use tradewind_runtime::session::{Answer, ClientShop, ListPage, Platform, PlatformCall, PlatformList, WhichShop};
 use tradewind_store::Engine;
 use tradewind_tests::host::{APP, TestHost};
 use tradewind_tests::stores::{Place, json as parsed, on_both};
@@ -94,6 +92,10 @@ impl Clients for OneShop {
         Some(ClientShop { platform, id: current.id.to_string(), name: current.id.to_string() })
     }
 
+    fn writes(&self, _: Platform, call: &PlatformCall) -> bool {
+        !call.only_reads()
+    }
+
     fn effects(&self, _: Platform, _: &PlatformCall) -> Vec<Effect> {
         let fields = BTreeMap::from([("updatedAt".to_owned(), Expected::Moves)]);
         vec![Effect { model: "shopify/shop".to_owned(), id: "1".to_owned(), fields }]
@@ -139,7 +141,8 @@ async fn shop_of(place: &Place) -> (TestHost, Arc<OneShop>) {
 async fn a_thousand_calls_change_one_setting_of_the_shop() {
     on_both(async |place| {
         let (host, clients) = shop_of(&place).await;
-        let mutation = "mutation Set($set: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $set) { metafields { id } } }";
+        let mutation =
+            "mutation Set($set: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $set) { metafields { id } } }";
         let after = json!([{"graphql": [mutation, {"set": []}, null], "or-fail": true}]);
         let count = if place.engine() == Engine::Sqlite { 1_000 } else { 300 };
         for id in 0..count {

@@ -58,7 +58,13 @@ fn blue() -> Value {
 }
 
 /// A query's script beside a write of somebody else between it and the commit: whether the work is done again.
-async fn check(host: &TestHost, query: &Value, before: &[(&'static str, &'static str, Value)], after: &[(&'static str, &'static str, Value)], is_again: bool) {
+async fn check(
+    host: &TestHost,
+    query: &Value,
+    before: &[(&'static str, &'static str, Value)],
+    after: &[(&'static str, &'static str, Value)],
+    is_again: bool,
+) {
     write(&host.store, before);
     let written = after.to_vec();
     let count = at_now(host, move |store| write(store, &written));
@@ -74,7 +80,11 @@ async fn a_commit_is_refused_when_a_query_would_be_answered_differently() {
         let thing = |doc: Value| [("thing", "new", doc)];
         let (none, is_blue, is_larger) = (Value::Null, json!({"colour": "blue"}), json!({"colour": "blue", "size": 2}));
         let (is_red, is_large_red) = (json!({"colour": "red"}), json!({"colour": "red", "size": 2}));
-        let steps = [json!({"count": ["thing", blue()]}), json!({"find-many": ["thing", blue()]}), json!({"find-first": ["thing", blue()]})];
+        let steps = [
+            json!({"count": ["thing", blue()]}),
+            json!({"find-many": ["thing", blue()]}),
+            json!({"find-first": ["thing", blue()]}),
+        ];
         for query in &steps {
             let is_count = query.get("count").is_some();
             for (before, after, is_again) in [
@@ -147,7 +157,8 @@ async fn two_that_each_rely_on_the_other_do_not_both_go() {
         for others in [others_by_id, others_by_query] {
             write(&host.store, &[("thing", "a", json!({"colour": "blue"})), ("thing", "b", json!({"colour": "blue"}))]);
             at_now(&host, |store| write(store, &[("thing", "b", json!({"colour": "red"}))]));
-            let script = json!([others, {"log": "now"}, {"update": ["thing", "a", {"colour": "red"}, {"internal": true}]}]);
+            let script =
+                json!([others, {"log": "now"}, {"update": ["thing", "a", {"colour": "red"}, {"internal": true}]}]);
             host.deliver("products/update", &json!({"id": "1", "script": script})).await;
             host.drain().await;
             // It looked again, and found that it may not.

@@ -10,5 +10,6 @@ mod isolation;
 mod jobs;
 mod probe;
 mod records;
+mod spellings;
 mod success;
 mod units;

@@ -1,7 +1,7 @@
 //! Deploying models: indexes that are used, keys that are unique, views that people can read.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
-use tradewind_model::query::Query;
+use tradewind_model::query::{Query, Reach};
 use tradewind_model::schema::{Model, Schema};
 use tradewind_model::{RecordKey, Shop};
 use tradewind_store::{CommitError, Deployed, Store, StoreError, Unit};
@@ -137,7 +137,7 @@ async fn queries_use_the_indexes() {
         deploy(&store, "tagger", &schema).await;
         let model = schema.model("shopify/product").unwrap();
         let check = async |query: &str, expected: &str| {
-            let query = Query::parse(model, &json(query)).unwrap();
+            let query = Query::parse(model, &json(query), Reach::App).unwrap();
             let plan = store.search_plan(&shop(), model, &query).await.unwrap().join("\n");
             // One record need not be sorted.
             let sorts = !expected.starts_with("unique") && (plan.contains("Sort") || plan.contains("B-TREE"));

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use tradewind_model::document::{Mode, canonical, clean};
-use tradewind_model::query::{Own, Query, Row};
+use tradewind_model::query::{Own, Query, Reach, Row};
 use tradewind_model::schema::{Field, FieldType, Model, Schema, Scope, Unique};
 use tradewind_model::value::show_ms;
 use tradewind_model::{Json, RecordKey, Shop};
@@ -156,8 +156,8 @@ impl Round {
         let backward = dice.one_in(2);
         let base = query_text(dice, &self.model, &self.rows, size, backward);
         let shop = Shop::new(self.app.as_str(), shop);
-        let all =
-            Query::parse(&self.model, &json(&format!("{base}}}"))).unwrap_or_else(|error| panic!("{error}: {base}"));
+        let all = Query::parse(&self.model, &json(&format!("{base}}}")), Reach::App)
+            .unwrap_or_else(|error| panic!("{error}: {base}"));
         let expected = in_memory(&all, &self.rows, &own, &shop);
         for store in databases {
             let what = || format!("seed {} on {:?}: {base}}}", self.seed, store.engine());
@@ -170,7 +170,7 @@ impl Round {
             let mut seen: Vec<Row> = Vec::new();
             loop {
                 let next = cursor.as_ref().map(|cursor| format!(r#","{to}":"{cursor}""#)).unwrap_or_default();
-                let query = Query::parse(&self.model, &json(&format!("{base}{next}}}"))).unwrap();
+                let query = Query::parse(&self.model, &json(&format!("{base}{next}}}")), Reach::App).unwrap();
                 let found = store.search(&shop, &self.model, &query, own.len()).await;
                 let found = found.unwrap_or_else(|error| panic!("{error:?}, {}", what()));
                 assert!(found.len() <= query.read_max(own.len()), "{}", what());
@@ -461,7 +461,7 @@ fn operand(dice: &mut Dice, field: &Field, rows: &[Row], or_null: bool) -> Strin
     let fits = |value: &Json| {
         let test = json(&format!(r#"{{"filter":{{"{}":{{"equals":{value}}}}}}}"#, field.name));
         let model = Model { name: "m".to_owned(), fields: vec![field.clone()], uniques: Vec::new() };
-        !value.is_null() && Query::parse(&model, &test).is_ok()
+        !value.is_null() && Query::parse(&model, &test, Reach::App).is_ok()
     };
     let from = dice.choose(rows);
     let stored =

@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tradewind_tests::faults::victim::{self, Victim};
-use tradewind_tests::faults::{Load, Report, Start, disk, frozen, ingress, kill, mapper, sandbox, server, start_of, totals};
+use tradewind_tests::faults::{
+    Load, Report, Start, disk, frozen, ingress, kill, mapper, sandbox, server, start_of, totals,
+};
 use tradewind_tests::postgres::Cluster;
 use tradewind_tests::stores::Place;
 

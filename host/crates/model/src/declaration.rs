@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::object;
 use crate::param_schema::Compiled;
 use crate::record::{ActiveRecord, Baseline, Origin};
 
@@ -101,6 +102,9 @@ impl ActionDeclaration {
         let Some(members) = params.members() else {
             return vec!["the parameters are not a JSON object; hint: `{\"limit\": 5}`".to_owned()];
         };
+        if let Some(name) = object::doubled(members.iter().map(|(name, _)| name.as_str())) {
+            return vec![object::appears_twice(name, "the parameters")];
+        }
         let given: HashMap<&str, &Json> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let missing = self.params.iter().filter(|(name, param)| param.required && !given.contains_key(name.as_str()));
         let missing = missing.map(|(name, _)| format!("parameter `{}` is required", start_of(name)));

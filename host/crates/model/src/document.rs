@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::{ActionError, code};
 use crate::json::Json;
+use crate::object;
 use crate::same::same;
 use crate::schema::{Field, FieldType, Model, SYSTEM_FIELDS};
 use crate::value;
@@ -65,6 +66,12 @@ pub fn canonical(model: &Model, values: &Json, mode: Mode) -> Result<Canonical, 
         ));
     };
     let count = slices.len();
+    if mode == Mode::Strict
+        && let Some(name) = object::doubled(slices.iter().map(|(name, _)| &**name))
+    {
+        let what = format!("the values of a record of `{}`", model.name);
+        return Err(ActionError::permanent(code::INVALID_ARGUMENT, object::appears_twice(name, &what)));
+    }
     // In the order in which names first come, with the value that comes last.
     let members: IndexMap<_, _> = slices.into_iter().collect();
     let mut touched = members.len() < count;
@@ -399,7 +406,11 @@ mod tests {
             check(Mode::Lenient, text, expected);
         };
         both(r#" {"other": 820982911946154508, "x":[ 1 ]} "#, r#"{"other": 820982911946154508, "x":[ 1 ]}"#);
-        both(r#"{"id":"1","a":1,"createdAt":"x","b":2,"updatedAt":null,"a":3}"#, r#"{"a":3,"b":2}"#);
+        let twice = r#"{"id":"1","a":1,"createdAt":"x","b":2,"updatedAt":null,"\u0061":3}"#;
+        check(Mode::Lenient, twice, r#"{"a":3,"b":2}"#);
+        let error = canonical(&model(), &json(twice), Mode::Strict).unwrap_err();
+        let expected = "`a` appears twice in the values of a record of `product`; hint: keep one";
+        assert_eq!((error.code.as_str(), error.message.as_str()), (code::INVALID_ARGUMENT, expected));
         both(r#"{"at":"2024-05-01T10:00:00-04:00"}"#, r#"{"at":"2024-05-01T14:00:00.000Z"}"#);
         both(r#"{"stock":10.0}"#, r#"{"stock":10}"#);
         both(r#"{"stock":-0,"price":-0}"#, r#"{"stock":0,"price":-0}"#);

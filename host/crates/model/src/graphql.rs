@@ -1,78 +1,36 @@
 //! What can be told from a GraphQL document without its schema.
+//!
+//! There is one parser, and everything that is decided on a document is decided on what it answers. It is as deep as the
+//! document: do not call it on a guest's stack.
 
-/// Whether the document holds a mutation, which is what writes on a platform.
-///
-/// Looks at the words outside every selection, argument list, string and comment. A document that is not GraphQL is for
-/// the platform to refuse.
-pub fn writes(document: &str) -> bool {
-    let mut depth = 0_u32;
-    let mut rest = document;
-    while let Some(character) = rest.chars().next() {
-        let skip = match character {
-            '#' => rest.find(['\n', '\r']).unwrap_or(rest.len()),
-            '"' => string_length(rest),
-            '{' | '(' | '[' => {
-                depth += 1;
-                1
-            }
-            '}' | ')' | ']' => {
-                depth = depth.saturating_sub(1);
-                1
-            }
-            _ if is_name(character) => {
-                let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-                // `fragment mutation on …` and `query mutation {…}` only name things so; the word that follows a
-                // definition's keyword is its name.
-                match (depth, &rest[..length]) {
-                    (0, "mutation") => return true,
-                    (0, "query" | "subscription" | "fragment") => length + name_length(&rest[length..]),
-                    _ => length,
-                }
-            }
-            other => other.len_utf8(),
-        };
-        rest = &rest[skip..];
+use async_graphql_parser::parse_query;
+use async_graphql_parser::types::{ExecutableDocument, OperationType};
+
+/// Bytes of a document. 256 KiB: the longest that people write have some tens.
+pub const GRAPHQL_BYTES_MAX: usize = 256 << 10;
+
+/// The parsed document; none when the text is none, or too long to be looked at.
+pub fn parse(document: &str) -> Option<ExecutableDocument> {
+    if document.len() > GRAPHQL_BYTES_MAX {
+        return None;
     }
-    false
+    parse_query(document).ok()
 }
 
-fn is_name(character: char) -> bool {
-    character.is_ascii_alphanumeric() || character == '_'
-}
-
-/// White space and the name behind it; only the white space when no name follows.
-fn name_length(text: &str) -> usize {
-    let name = text.trim_start();
-    text.len() - name.len() + name.find(|c| !is_name(c)).unwrap_or(name.len())
-}
-
-/// The length of the string that `text` begins with, to the end of the text when it is not closed.
-fn string_length(text: &str) -> usize {
-    if let Some(block) = text.strip_prefix("\"\"\"") {
-        let mut from = 0;
-        while let Some(end) = block[from..].find("\"\"\"") {
-            if !block[..from + end].ends_with('\\') {
-                return 3 + from + end + 3;
-            }
-            from += end + 3;
-        }
-        return text.len();
-    }
-    let mut escaped = false;
-    for (at, character) in text.char_indices().skip(1) {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' | '\n' | '\r' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
+/// Whether a document holds a mutation, which is what writes on a platform. One that cannot be parsed may.
+pub fn writes(document: Option<&ExecutableDocument>) -> bool {
+    document.is_none_or(|document| {
+        document.operations.iter().any(|(_, operation)| operation.node.ty == OperationType::Mutation)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::writes;
+    use super::*;
+
+    fn check(document: &str) -> bool {
+        writes(parse(document).as_ref())
+    }
 
     #[test]
     fn mutations_are_found() {
@@ -81,12 +39,14 @@ mod tests {
             "  mutation AddTags($id: ID!) { tagsAdd(id: $id) { id } }",
             "# a comment\nmutation{a}",
             "# a comment\rmutation{a}",
+            "\u{feff}mutation{a}",
+            ",,mutation,{a}",
             "query A { a } mutation B { b }",
             "fragment F on Product { id } mutation { a }",
             "query A($x: String = \"}\") { a } mutation B { b }",
             "query A { a(x: \"\"\" \\\"\"\" } \"\"\") } mutation B { b }",
         ] {
-            assert!(writes(document), "{document}");
+            assert!(check(document), "{document}");
         }
     }
 
@@ -99,10 +59,16 @@ mod tests {
             "# mutation\n{ a }",
             "fragment mutation on Product { id } { a }",
             "{ a(x: \"mutation\") }",
-            "\"mutation",
-            "",
         ] {
-            assert!(!writes(document), "{document}");
+            assert!(!check(document), "{document}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_may_write() {
+        for document in ["\"mutation", "", "{", "query A { a } }", "mutation {"] {
+            assert!(check(document), "{document}");
+        }
+        assert!(check(&format!("{{ a }} #{}", "x".repeat(GRAPHQL_BYTES_MAX))));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ActionError, code};
 use crate::json::Json;
+use crate::object;
 use crate::retry::RetryPolicy;
 
 /// The longest name of a queue: it is a key of an index, and a person reads it.
@@ -19,8 +20,8 @@ pub const JOB_ID_BYTES_MAX: usize = 255;
 /// How many jobs of one queue may run at once. More than any host has slots; a queue that wants more wants no bound.
 pub const QUEUE_CONCURRENCY_MAX: u32 = 1_000;
 
-/// The names of the options, as a person is told them.
-const MEMBERS: &str = "`queue`, `priority`, `startAt`, `id`, `onDuplicateId`, `retries`";
+/// The names of the options.
+const MEMBERS: [&str; 6] = ["queue", "priority", "startAt", "id", "onDuplicateId", "retries"];
 
 /// How a job waits and runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,17 +118,9 @@ impl JobOptions {
     /// that is left out or `null`. The error is `invalid-argument` and names all problems.
     pub fn parse(options: &Json) -> Result<Self, ActionError> {
         let mut parsed = Self::default();
-        if options.is_null() {
-            return Ok(parsed);
-        }
         let mut problems = Vec::new();
-        match options.members() {
-            None => problems.push(format!("the options are not a JSON object; hint: it takes {MEMBERS}")),
-            Some(members) => {
-                for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-                    parsed.read(name, value, &mut problems);
-                }
-            }
+        for (name, value) in object::optional(options, "`options`", &MEMBERS, &mut problems) {
+            parsed.read(&name, &value, &mut problems);
         }
         if problems.is_empty() {
             return Ok(parsed);
@@ -150,14 +143,13 @@ impl JobOptions {
                 self.id = Some(id);
                 Ok(())
             }),
-            "retries" => match RetryPolicy::parse(value, &RetryPolicy::JOB) {
+            _ => match RetryPolicy::parse(value, &RetryPolicy::JOB) {
                 Ok(policy) => {
                     self.retries = policy;
                     Ok(())
                 }
                 Err(several) => Err(several.join("; ")),
             },
-            _ => Err(format!("`{name}` is not an option of a job; hint: it takes {MEMBERS}")),
         };
         problems.extend(problem.err());
     }
@@ -168,12 +160,18 @@ impl JobOptions {
         if let Ok(name) = value.to::<String>() {
             queue = Some(QueueName::parse(name)?);
         } else {
-            let members = value.members().ok_or_else(|| format!("`queue` is {value}; hint: {QUEUE_HINT}"))?;
+            if !value.as_str().starts_with('{') {
+                return Err(format!("`queue` is {value}; hint: {QUEUE_HINT}"));
+            }
+            let mut problems = Vec::new();
+            let members = object::optional(value, "`queue`", &["name", "maxConcurrency"], &mut problems);
+            if !problems.is_empty() {
+                return Err(problems.join("; "));
+            }
             for (name, value) in members {
                 match name.as_str() {
                     "name" => queue = Some(QueueName::parse(text("queue.name", &value)?)?),
-                    "maxConcurrency" if value.is_null() => {}
-                    "maxConcurrency" => {
+                    _ => {
                         let number = value.to().ok().filter(|bound| (1..=QUEUE_CONCURRENCY_MAX).contains(bound));
                         bound = number.ok_or_else(|| {
                             format!(
@@ -181,7 +179,6 @@ impl JobOptions {
                             )
                         })?;
                     }
-                    _ => return Err(format!("`{name}` is not a member of `queue`; hint: {QUEUE_HINT}")),
                 }
             }
         }
@@ -271,11 +268,18 @@ mod tests {
             assert_eq!((error.code.as_str(), error.retryable), (code::INVALID_ARGUMENT, false));
             assert_eq!(error.message, expected);
         };
-        check("[]", &format!("the options are not a JSON object; hint: it takes {MEMBERS}"));
+        let takes = "hint: it takes `queue`, `priority`, `startAt`, `id`, `onDuplicateId`, `retries`";
+        check("[]", &format!("`options` is not a JSON object; {takes}"));
+        check(r#"{"id":"a","\u0069d":null}"#, "`id` appears twice in `options`; hint: keep one");
+        check(r#"{"queue":{"name":"a","name":"b"}}"#, "`name` appears twice in `queue`; hint: keep one");
+        check(
+            r#"{"retries":{"retryCount":1,"retryCount":2}}"#,
+            "`retryCount` appears twice in `retries`; hint: keep one",
+        );
         check(
             r#"{"prio":1,"priority":"urgent","startAt":"2026-01-31","id":"","retries":101,"onDuplicateId":1}"#,
             &[
-                &format!("`prio` is not an option of a job; hint: it takes {MEMBERS}"),
+                "`options` has no `prio`; hint: there are `id`, `priority`, `queue`, `retries`, `startAt`, `onDuplicateId`",
                 "`priority` is \"urgent\"; hint: one of `low`, `default`, `high`",
                 "`startAt` is \"2026-01-31\"; hint: RFC 3339 with an offset, `2026-01-31T08:00:00Z`",
                 "`id` has 0 bytes; hint: from 1 to 255",
@@ -293,7 +297,7 @@ mod tests {
         check(r#"{"id":"a\u0000"}"#, "`id` has control characters; hint: letters, digits and punctuation");
         check(r#"{"queue":5}"#, &format!("`queue` is 5; hint: {QUEUE_HINT}"));
         check(r#"{"queue":{}}"#, &format!("`queue` has no `name`; hint: {QUEUE_HINT}"));
-        check(r#"{"queue":{"name":"a","max":1}}"#, &format!("`max` is not a member of `queue`; hint: {QUEUE_HINT}"));
+        check(r#"{"queue":{"name":"a","max":1}}"#, "`queue` has no `max`; hint: there are `name`, `maxConcurrency`");
         check(r#"{"queue":""}"#, "the queue's name has 0 bytes; hint: from 1 to 128");
         for bound in ["0", "1001", "1.5", "\"2\""] {
             check(

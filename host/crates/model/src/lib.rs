@@ -10,6 +10,7 @@ pub mod graphql;
 pub mod job_options;
 pub mod json;
 pub mod near;
+pub mod object;
 pub mod param_schema;
 pub mod query;
 pub mod record;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::object;
 
 /// How many retries a policy may ask for. With the longest interval between them that is more than a year.
 pub const RETRY_COUNT_MAX: u32 = 100;
@@ -15,6 +16,8 @@ pub const INTERVAL_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// The steepest growth from one interval to the next.
 pub const BACKOFF_FACTOR_MAX: f64 = 100.0;
+
+const NAMES: [&str; 5] = ["retryCount", "initialIntervalMs", "maxIntervalMs", "backoffFactor", "randomizeInterval"];
 
 /// The names of the members, as a person is told them.
 const MEMBERS: &str = "`retryCount`, `initialIntervalMs`, `maxIntervalMs`, `backoffFactor`, `randomizeInterval`";
@@ -89,14 +92,13 @@ impl RetryPolicy {
     /// Reads a policy as a plugin writes it; what it leaves out is as in `defaults`. The error holds all problems.
     pub fn parse(policy: &Json, defaults: &Self) -> Result<Self, Vec<String>> {
         let mut parsed = defaults.clone();
-        let Some(members) = policy.members() else {
-            let count = policy.to().map_err(|_| vec![not_a_policy(policy)])?;
-            parsed.retry_count = count;
+        if !policy.as_str().starts_with('{') {
+            parsed.retry_count = policy.to().map_err(|_| vec![not_a_policy(policy)])?;
             return parsed.checked(Vec::new());
-        };
+        }
         let mut problems = Vec::new();
         let mut max_given = false;
-        for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        for (name, value) in &object::optional(policy, "`retries`", &NAMES, &mut problems) {
             match name.as_str() {
                 "retryCount" => read(name, value, "a whole number", &mut parsed.retry_count, &mut problems),
                 "initialIntervalMs" => {
@@ -107,10 +109,7 @@ impl RetryPolicy {
                     read(name, value, "a whole number", &mut parsed.max_interval_ms, &mut problems);
                 }
                 "backoffFactor" => read(name, value, "a number", &mut parsed.backoff_factor, &mut problems),
-                "randomizeInterval" => {
-                    read(name, value, "`true` or `false`", &mut parsed.randomize_interval, &mut problems);
-                }
-                _ => problems.push(format!("`{name}` is not a member of `retries`; hint: it takes {MEMBERS}")),
+                _ => read(name, value, "`true` or `false`", &mut parsed.randomize_interval, &mut problems),
             }
         }
         if !max_given {
@@ -233,7 +232,8 @@ mod tests {
         check(
             r#"{"retries":1,"retryCount":"1","initialIntervalMs":604800001,"maxIntervalMs":1,"backoffFactor":0.5,"randomizeInterval":1}"#,
             &[
-                &format!("`retries` is not a member of `retries`; hint: it takes {MEMBERS}"),
+                "`retries` has no `retries`; hint: there are `retryCount`, `maxIntervalMs`, `backoffFactor`, `initialIntervalMs`, \
+                 `randomizeInterval`",
                 "`retryCount` is \"1\"; hint: a whole number",
                 "`randomizeInterval` is 1; hint: `true` or `false`",
                 "`initialIntervalMs` is 604800001; hint: at most 604800000, seven days",

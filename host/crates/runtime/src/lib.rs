@@ -9,6 +9,7 @@
 
 mod artifacts;
 mod bindings;
+mod call;
 mod check;
 mod failure;
 pub mod fake;

@@ -125,7 +125,7 @@ pub(crate) const STDERR_BYTES_MAX: usize = 16 << 10;
 pub(crate) const OPTIONS_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of a GraphQL document. 256 KiB: the platform's own bound is far below.
-pub(crate) const GRAPHQL_BYTES_MAX: usize = 256 << 10;
+pub(crate) const GRAPHQL_BYTES_MAX: usize = tradewind_model::graphql::GRAPHQL_BYTES_MAX;
 
 /// Bytes of a URL or a path. 8 KiB: what servers take.
 pub(crate) const PATH_BYTES_MAX: usize = 8 << 10;

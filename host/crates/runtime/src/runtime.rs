@@ -214,6 +214,11 @@ fn typecheck(pool: &Pool, component: &Component, grants: &Grants) -> wasmtime::R
 }
 
 impl Plugin {
+    /// What the operator allows it.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// What it offers.
     pub fn description(&self) -> &Description {
         &self.description

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tradewind_model::{ActionError, ActiveRecord, Json};
 
+pub use crate::call::{BigCommerceApi, LaterCall, Platform, PlatformCall};
+
 /// What a session's methods answer.
 pub type Answer<T> = Result<T, ActionError>;
 
@@ -98,6 +100,11 @@ pub trait Session: Send {
             WhichShop::Current => Ok(None),
             _ => Err(ActionError::not_available(platform.as_str())),
         }
+    }
+
+    /// Whether a call changes something on its platform. A call of which that is not known does.
+    async fn writes(&mut self, _platform: Platform, call: &PlatformCall) -> Answer<bool> {
+        Ok(!call.only_reads())
     }
 
     /// Calls a platform. Waits for the budget, retries what is worth it.
@@ -217,30 +224,11 @@ pub enum Work {
         /// A JSON object.
         params: Json,
     },
-    /// Calls a platform.
+    /// Calls the platform of the current shop.
     Call {
-        /// As in the contract's `queue.enqueue-call`.
-        call: Json,
+        /// What to send where.
+        call: LaterCall,
     },
-}
-
-/// A commerce platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "their own names")]
-pub enum Platform {
-    Shopify,
-    BigCommerce,
-}
-
-impl Platform {
-    /// The name in models, grants and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Shopify => "shopify",
-            Self::BigCommerce => "bigcommerce",
-        }
-    }
 }
 
 /// How a plugin names a shop.
@@ -263,67 +251,6 @@ pub struct ClientShop {
     pub id: String,
     /// Shopify's domain, BigCommerce's store hash.
     pub name: String,
-}
-
-/// One call to a platform.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PlatformCall {
-    /// A GraphQL operation.
-    Graphql {
-        /// The document.
-        query: String,
-        /// An object, or `null`.
-        variables: Json,
-        /// As in the contract's `shopify`.
-        #[serde(skip_serializing_if = "Json::is_null")]
-        options: Json,
-    },
-    /// A REST request.
-    Rest {
-        /// `v2` or `v3` for BigCommerce, none for Shopify.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        api: Option<&'static str>,
-        /// In upper case.
-        method: String,
-        /// Relative to the API's root.
-        path: String,
-        /// Shopify's query; BigCommerce has it in `options`.
-        #[serde(skip_serializing_if = "Json::is_null")]
-        query: Json,
-        /// Shopify's body.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        body: Option<Json>,
-        /// As in the contract's interface of the platform.
-        #[serde(skip_serializing_if = "Json::is_null")]
-        options: Json,
-    },
-}
-
-impl PlatformCall {
-    /// Whether the call changes something on the platform.
-    pub fn writes(&self) -> bool {
-        match self {
-            Self::Graphql { query, .. } => tradewind_model::graphql::writes(query),
-            Self::Rest { method, .. } => !method_reads(method),
-        }
-    }
-
-    /// Whether the call stays on the platform's API: a path with a host of its own, or one that climbs out, would take the
-    /// token elsewhere.
-    pub fn stays_on_api(&self) -> bool {
-        match self {
-            Self::Graphql { .. } => true,
-            Self::Rest { path, .. } => is_relative(path),
-        }
-    }
-}
-
-/// Whether a REST path is relative and climbs nowhere, however it is spelled.
-pub(crate) fn is_relative(path: &str) -> bool {
-    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace(['\\', '\t', '\n', '\r'], "/");
-    let scheme = path.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
-    !scheme && !path.starts_with("//") && path.split(['/', '?', '#']).all(|segment| segment != "..")
 }
 
 /// A request to a third party.
@@ -352,11 +279,6 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
-/// Whether an HTTP method only reads.
-pub(crate) fn method_reads(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS")
-}
-
 /// A list on a platform that comes in pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformList {
@@ -373,19 +295,4 @@ pub struct ListPage {
     pub items: Json,
     /// Where the next page begins, none after the last.
     pub next: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_relative;
-
-    #[test]
-    fn paths_stay_on_the_api() {
-        for path in ["products/1.json", "/catalog/products", "orders.json?since=2024-01-01T00:00:00Z", "a..b/c"] {
-            assert!(is_relative(path), "{path}");
-        }
-        for path in ["https://evil.example/x", "//evil.example", "../../oauth", "a/%2E%2e/b", "a\\..\\b", "HTTP:x"] {
-            assert!(!is_relative(path), "{path}");
-        }
-    }
 }

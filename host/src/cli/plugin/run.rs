@@ -206,7 +206,7 @@ fn text(report: &Report) -> String {
     section(&mut out, "other writes", &writes.collect::<Vec<_>>());
     let jobs = journal.jobs.iter().map(|job| match &job.work {
         Work::Action { action, params } => format!("{} {action} {}", job.id, show::value(Some(params))),
-        Work::Call { call } => format!("{} platform call {}", job.id, show::value(Some(call))),
+        Work::Call { call } => format!("{} {} call {}", job.id, call.platform.as_str(), request(&call.call)),
     });
     section(&mut out, "jobs", &jobs.collect::<Vec<_>>());
     let calls = journal.calls.iter().flat_map(|call| {
@@ -299,7 +299,7 @@ fn request(call: &PlatformCall) -> String {
             format!("graphql {query}\n  variables {}", show::value(Some(variables)))
         }
         PlatformCall::Rest { api, method, path, query, options, body } => {
-            let api = api.map(|api| format!("{api} ")).unwrap_or_default();
+            let api = api.map(|api| format!("{} ", api.as_str())).unwrap_or_default();
             let body = body.as_ref().map(|body| format!(" {}", show::value(Some(body)))).unwrap_or_default();
             let given = [query, options].into_iter().filter(|json| !json.is_null());
             let given = given.flat_map(|json| [" ".to_owned(), show::value(Some(json))]).collect::<String>();

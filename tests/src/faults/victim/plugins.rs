@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tradewind_host::pipeline::{App, Clock, Installed, LogSink, Pipeline, Source, lane_of};
-use tradewind_model::query::Query;
+use tradewind_model::query::{Query, Reach};
 use tradewind_model::schema::{Model, Schema};
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_platform::mapping::Mapper;
@@ -133,7 +133,7 @@ async fn check_effects(store: &Store, shop: &Shop, processed: &BTreeSet<u32>) ->
     let mut effects: BTreeMap<(u32, String), u32> = BTreeMap::new();
     let mut after = None;
     loop {
-        let query = Query::parse(model, &Json::of(&serde_json::json!({"first": 250, "after": after}))?)?;
+        let query = Query::parse(model, &Json::of(&serde_json::json!({"first": 250, "after": after}))?, Reach::App)?;
         let page = query.overlay(store.search(shop, model, &query, 0).await?, &[]);
         for row in &page.rows {
             let of = row.document.member("of").context("an effect of nothing")?.to()?;

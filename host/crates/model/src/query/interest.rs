@@ -60,7 +60,13 @@ impl Interest {
         self.steps
     }
 
-    fn is_affected(&self, views: &[Option<View<'_>>; 2], write: &RecordWrite, largest: usize, left: &mut usize) -> bool {
+    fn is_affected(
+        &self,
+        views: &[Option<View<'_>>; 2],
+        write: &RecordWrite,
+        largest: usize,
+        left: &mut usize,
+    ) -> bool {
         let Some(filter) = &self.filter else { return true };
         if !write.knows_before {
             return true;
@@ -146,7 +152,8 @@ mod tests {
     }
 
     fn affects(query: &str, counts: bool, before: Option<Option<&str>>, after: Option<&str>) -> bool {
-        let interest = Query::parse(&model(), &json(query)).unwrap().interest("thing", counts);
+        let interest =
+            Query::parse(&model(), &json(query), crate::query::Reach::App).unwrap().interest("thing", counts);
         let (before, after) = (before.map(|before| before.map(json)), after.map(json));
         let write = RecordWrite::new("shop", "1", before.as_ref().map(Option::as_ref), after.as_ref());
         write.affects([&interest], &mut 1_000_000).is_some()
@@ -178,7 +185,7 @@ mod tests {
         assert!(affects(blue, true, None, Some(r#"{"colour":"red"}"#)));
         let old = r#"{"filter":{"createdAt":{"before":"2020-01-01T00:00:00Z"}}}"#;
         assert!(affects(old, true, Some(None), Some("{}")));
-        let interest = Query::parse(&model(), &json(blue)).unwrap().interest("thing", true);
+        let interest = Query::parse(&model(), &json(blue), crate::query::Reach::Shop).unwrap().interest("thing", true);
         let red = json(r#"{"colour":"red"}"#);
         let write = RecordWrite::new("shop", "1", Some(Some(&red)), Some(&red));
         assert!(write.affects([&interest], &mut 1_000).is_none());

@@ -17,7 +17,7 @@ pub use cursor::Cursor;
 pub use filter::{Comparison, Filter, Part, Term, Test};
 pub use interest::{Interest, RecordWrite};
 pub use page::{Own, Page, Row};
-pub use parse::parse_select;
+pub use parse::{parse_scope, parse_select};
 
 use crate::error::{ActionError, code};
 use crate::schema::Scope;

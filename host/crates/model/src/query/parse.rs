@@ -3,12 +3,13 @@
 use super::cursor::{Cursor, digest};
 use super::{
     Column, Comparison, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, FILTER_VALUES_MAX, Filter, PAGE_DEFAULT, PAGE_MAX,
-    QUERY_BYTES_MAX, Query, SORT_KEYS_MAX, SortKey, Test, invalid,
+    QUERY_BYTES_MAX, Query, Reach, SORT_KEYS_MAX, SortKey, Test, invalid,
 };
 use crate::document::clean;
-use crate::error::ActionError;
+use crate::error::{ActionError, code};
 use crate::json::Json;
 use crate::near::hint;
+use crate::object;
 use crate::schema::{FieldType, Model, Scope};
 use crate::value::{self, Key, ValueType};
 
@@ -19,19 +20,26 @@ const ORDERED: [&str; 4] = ["lessThan", "lessThanOrEqual", "greaterThan", "great
 
 impl Query {
     /// Reads a query; `null` and `{}` ask for the first page of everything, by id.
-    pub fn parse(model: &Model, query: &Json) -> Result<Self, ActionError> {
+    /// A query that reaches farther than `reach` is `not-granted`.
+    pub fn parse(model: &Model, query: &Json, reach: Reach) -> Result<Self, ActionError> {
         if query.as_str().len() > QUERY_BYTES_MAX {
             return Err(invalid(format!(
                 "the query has more than {QUERY_BYTES_MAX} bytes; hint: ask for fewer values at a time"
             )));
         }
         let query = clean(query);
-        let given = members(&query, "the query", r#"{"filter": {"title": {"equals": "Hat"}}}"#)?;
+        let given = match query.is_null() {
+            true => Vec::new(),
+            false => members(&query, "the query", r#"{"filter": {"title": {"equals": "Hat"}}}"#)?,
+        };
         if let Some((unknown, _)) = given.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
-            return Err(invalid(format!("a query has no `{unknown}`; {}", hint(unknown, MEMBERS.into_iter()))));
+            return Err(invalid(format!(
+                "a query has no `{}`; {}",
+                object::shown(unknown),
+                hint(unknown, MEMBERS.into_iter())
+            )));
         }
-        let part =
-            |name: &str| given.iter().rev().find(|(given, value)| given == name && !value.is_null()).map(|(_, v)| v);
+        let part = |name: &str| given.iter().find(|(given, value)| given == name && !value.is_null()).map(|(_, v)| v);
         if part("search").is_some() {
             return Err(ActionError::not_available("search"));
         }
@@ -39,7 +47,7 @@ impl Query {
             Some(filter) => Conditions::of(model).object(filter, 0)?,
             None => Filter::everything(),
         };
-        let scope = part("scope").map_or(Ok(Scope::Shop), parse_scope)?;
+        let scope = part("scope").map_or(Ok(Scope::Shop), |scope| parse_scope(scope, reach))?;
         let sort = parse_sort(model, part("sort"), scope)?;
         let select = part("select").map(parse_select).transpose()?.flatten();
         let digest = digest(&model.name, scope, &sort);
@@ -111,10 +119,15 @@ pub fn parse_select(select: &Json) -> Result<Option<Vec<String>>, ActionError> {
     Ok(Some(names))
 }
 
-fn parse_scope(scope: &Json) -> Result<Scope, ActionError> {
+/// Reads the `scope` of a query or of options: the only place that does, and that holds it to what the caller may reach.
+pub fn parse_scope(scope: &Json, reach: Reach) -> Result<Scope, ActionError> {
     match value::string(scope.as_str()).as_deref() {
         Some("shop") => Ok(Scope::Shop),
-        Some("app") => Ok(Scope::App),
+        Some("app") if reach == Reach::App => Ok(Scope::App),
+        Some("app") => Err(ActionError::permanent(
+            code::NOT_GRANTED,
+            "`scope` is `app`, and reaching every shop's records needs the grant `all-shops`",
+        )),
         _ => Err(invalid("`scope` is neither `shop` nor `app`; hint: leave it out for the current shop's records")),
     }
 }
@@ -208,10 +221,10 @@ fn parse_cursor(
 }
 
 fn members(json: &Json, what: &str, example: &str) -> Result<Vec<(String, Json)>, ActionError> {
-    if json.is_null() {
-        return Ok(Vec::new());
+    if !json.as_str().starts_with('{') {
+        return Err(invalid(format!("{what} is not a JSON object; hint: `{example}`")));
     }
-    json.members().ok_or_else(|| invalid(format!("{what} is not a JSON object; hint: `{example}`")))
+    object::members(json, what).map_err(invalid)
 }
 
 /// Reads filters of a model, within their limits.
@@ -268,9 +281,7 @@ impl<'a> Conditions<'a> {
     fn field(&mut self, name: &str, condition: &Json) -> Result<Filter, ActionError> {
         let target = self.target(name)?;
         let example = || format!("{{\"{name}\": {{\"{}\": …}}}}", operators(&target)[0]);
-        let Some(mut given) = condition.members() else {
-            return Err(invalid(format!("the condition of `{name}` is not a JSON object; hint: `{}`", example())));
-        };
+        let mut given = members(condition, &format!("the condition of `{name}`"), &example())?;
         // `{"product": {"id": {"equals": "1"}}}` is the same as `{"product": {"equals": "1"}}`.
         if let (FieldType::BelongsTo { .. }, [(id, inner)]) = (target.of, given.as_slice())
             && id == "id"
@@ -365,8 +376,9 @@ impl<'a> Conditions<'a> {
         };
         let Some(field) = self.model.field(name).or_else(link) else {
             return Err(invalid(format!(
-                "`{}` declares no field `{name}`; {}",
+                "`{}` declares no field `{}`; {}",
                 self.model.name,
+                object::shown(name),
                 hint(name, self.model.names())
             )));
         };

@@ -24,7 +24,7 @@ fn json(text: &str) -> Json {
 }
 
 fn query(text: &str) -> Query {
-    Query::parse(&model(), &json(text)).unwrap_or_else(|error| panic!("{text}: {error}"))
+    Query::parse(&model(), &json(text), Reach::App).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn row(id: &str, document: &str) -> Row {
@@ -40,7 +40,7 @@ fn row(id: &str, document: &str) -> Row {
 #[test]
 fn every_mistake_has_its_own_words() {
     let check = |text: &str, expected: &str| {
-        let error = Query::parse(&model(), &json(text)).unwrap_err();
+        let error = Query::parse(&model(), &json(text), Reach::App).unwrap_err();
         assert!(error.message.contains(expected), "{text}: {error}");
         assert!(error.code == code::NOT_AVAILABLE || error.message.contains("hint: "), "{text}: {error}");
     };
@@ -70,6 +70,25 @@ fn every_mistake_has_its_own_words() {
     check(r#"{"filter":{"title":{"startsWith":null}}}"#, "`startsWith` of `title` is not a string");
     check(r#"{"filter":{"variants":{"isSet":true}}}"#, "`variants` is a list of children");
     check(r#"{"filter":{"OR":5}}"#, "`OR` is neither an array of filters nor a filter");
+    for (text, name) in [
+        (r#"{"first":1,"first":2}"#, "first"),
+        (r#"{"scope":"app","scope":null}"#, "scope"),
+        (r#"{"scope":"shop","sc\u006fpe":"app"}"#, "scope"),
+        (r#"{"filter":{"title":{"equals":"a"},"title":{"equals":"b"}}}"#, "title"),
+        (r#"{"filter":{"title":{"equals":"a","equals":"b"}}}"#, "equals"),
+        (r#"{"filter":{"AND":[],"AND":[]}}"#, "AND"),
+        (r#"{"filter":{"NOT":{"shop":{"id":{"isSet":true,"isSet":true}}}}}"#, "isSet"),
+        (r#"{"sort":{"title":"asc","title":"desc"}}"#, "title"),
+        (r#"{"select":{"id":true,"id":false}}"#, "id"),
+    ] {
+        check(text, &format!("`{name}` appears twice in "));
+    }
+    check(r#"{"filter":{"AND":[null]}}"#, "a filter is not a JSON object");
+    check(r#"{"filter":{"shop":{"id":null}}}"#, "the condition of `shop.id` is not a JSON object");
+    check(r#"{"sort":[null]}"#, "each part of `sort` is not a JSON object");
+    check(r#"{"scope":{"app":null}}"#, "`scope` is neither");
+    check(r#"{"scope":["app"]}"#, "`scope` is neither");
+    check(r#"{"scope":"APP"}"#, "`scope` is neither");
     check(r#"{"sort":"title"}"#, "`sort` is neither an array nor an object");
     check(r#"{"sort":[{"title":"up"}]}"#, "neither `ascending` nor `descending`");
     check(r#"{"sort":[{"raw":"ascending"}]}"#, "`raw` is of type `json` and has no order");
@@ -337,14 +356,15 @@ fn a_cursor_belongs_to_its_sort() {
     let page = sorted.overlay(vec![hat.clone()], &[]);
     let cursor = page.end_cursor.unwrap();
     assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')), "{cursor}");
-    let after =
-        |sort: &str, cursor: &str| Query::parse(&model(), &json(&format!(r#"{{"sort":{sort},"after":"{cursor}"}}"#)));
+    let after = |sort: &str, cursor: &str| {
+        Query::parse(&model(), &json(&format!(r#"{{"sort":{sort},"after":"{cursor}"}}"#)), Reach::Shop)
+    };
     let same = after(r#"[{"price":"asc"},{"at":"desc"},{"live":"asc"}]"#, &cursor).unwrap();
     assert_eq!(same.cursor, Some(same.place(&hat)));
     let other = after(r#"[{"price":"desc"}]"#, &cursor).unwrap_err();
     assert!(other.message.contains("is a cursor of another query"), "{other}");
     assert!(after("[]", &cursor[1..]).unwrap_err().message.contains("is no cursor"));
-    let app = Query::parse(&model(), &json(&format!(r#"{{"scope":"app","after":"{cursor}"}}"#)));
+    let app = Query::parse(&model(), &json(&format!(r#"{{"scope":"app","after":"{cursor}"}}"#)), Reach::App);
     assert!(app.unwrap_err().message.contains("another query"));
 }
 
@@ -359,4 +379,15 @@ fn a_query_for_all_shops_tells_equal_ids_apart() {
     let next = query(&format!(r#"{{"scope":"app","sort":{{"title":"desc"}},"after":"{}"}}"#, page.end_cursor.unwrap()));
     let page = next.overlay(read(&next, &rows, 0), &[]);
     assert_eq!((page.rows[0].shop.as_str(), page.has_next), ("s", false));
+}
+
+#[test]
+fn every_shops_records_take_the_grant() {
+    let parse = |text: &str, reach| Query::parse(&model(), &json(text), reach).map(|query| query.scope);
+    assert_eq!(parse(r#"{"scope":"app"}"#, Reach::App), Ok(Scope::App));
+    assert_eq!(parse(r#"{"scope":"app"}"#, Reach::Shop).unwrap_err().code, code::NOT_GRANTED);
+    assert_eq!(parse(r#"{"sc\u006fpe":"\u0061pp"}"#, Reach::Shop).unwrap_err().code, code::NOT_GRANTED);
+    for text in ["null", "{}", r#"{"scope":null}"#, r#"{"scope":"shop"}"#] {
+        assert_eq!(parse(text, Reach::Shop), Ok(Scope::Shop), "{text}");
+    }
 }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql_parser::parse_query;
 use async_graphql_parser::types::ExecutableDocument;
+use tradewind_model::graphql;
 
 /// Documents that are kept. 128: a host's plugins have some of them together.
 const DOCUMENTS_MAX: usize = 128;
@@ -24,7 +24,7 @@ impl Documents {
         if let Some(document) = kept().get(text) {
             return Some(Arc::clone(document));
         }
-        let document = Arc::new(parse_query(text).ok()?);
+        let document = Arc::new(graphql::parse(text)?);
         if text.len() <= DOCUMENT_BYTES_MAX {
             let mut kept = kept();
             if kept.len() >= DOCUMENTS_MAX {

@@ -1,6 +1,6 @@
 //! `actions`: the invocation and its record.
 
-use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, code};
+use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, code, object};
 use wasmtime::component::Resource;
 
 use super::handles::{TheInvocation, TheRecord};
@@ -105,6 +105,8 @@ impl guest::HostActiveRecord for State {
 
     fn apply(&mut self, _: Resource<TheRecord>, values: String) -> Reply<()> {
         let values = self.kept_json("values", values)?;
+        let invalid = |problem| ActionError::permanent(code::INVALID_ARGUMENT, problem);
+        object::members(&values, "`values`").map_err(invalid)?;
         self.meter.keep_bytes(values.members_max().saturating_mul(FIELD_BYTES))?;
         self.writable()?
             .apply(&values, Origin::Run)
@@ -259,7 +261,12 @@ impl guest::HostInvocation for State {
 
     async fn checkpoint(&mut self, _: Resource<TheInvocation>, state: String) -> Reply<()> {
         self.meter.count(Limit::HostCalls)?;
-        self.session.checkpoint(json("state", state)?).await?;
+        let state = json("state", state)?;
+        if state.as_str().starts_with('{') {
+            let invalid = |problem| ActionError::permanent(code::INVALID_ARGUMENT, problem);
+            object::members(&state, "`state`").map_err(invalid)?;
+        }
+        self.session.checkpoint(state).await?;
         Ok(self.meter.begin_anew()?)
     }
 

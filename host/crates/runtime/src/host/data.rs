@@ -3,7 +3,7 @@
 use tradewind_model::{ActionError, Json, code};
 use wasmtime::component::Resource;
 
-use super::{Reply, State, json, name, names, options as options_of, text_as_json, wit};
+use super::{Reply, State, json, name, names, options as options_of, wit};
 use crate::limits::Limit;
 use crate::session::{Page, Which, Write};
 use wit::data as guest;
@@ -16,7 +16,6 @@ impl State {
         if let Which::Id(id) = &which {
             name("id", id)?;
         }
-        self.in_scope(if let Which::First(query) = &which { query } else { &options })?;
         let found = self.session.find(model, which, options).await?;
         self.meter.answer_bytes(found.as_ref().map_or(0, |record| record.as_str().len()))?;
         Ok(found.map(|record| record.as_str().to_owned()))
@@ -55,25 +54,9 @@ impl State {
             Write::Create { .. } | Write::BulkCreate { .. } | Write::BulkUpdate { .. } => {}
         }
         let options = options_of(options)?;
-        self.in_scope(&options)?;
         let written = self.session.write(model, write, options).await?;
         self.meter.answer_bytes(written.as_str().len())?;
         Ok(written.as_str().to_owned())
-    }
-}
-
-impl State {
-    /// Holds queries and options that ask for every shop's records to the grant.
-    fn in_scope(&self, options: &Json) -> Reply<()> {
-        let app = options.member("scope").is_some_and(|scope| scope == text_as_json("app"));
-        if app && !self.grants.all_shops {
-            return Err(ActionError::permanent(
-                code::NOT_GRANTED,
-                "reaching every shop's records needs the grant `all-shops`",
-            )
-            .into());
-        }
-        Ok(())
     }
 }
 
@@ -119,7 +102,6 @@ impl guest::Host for State {
         self.meter.count(Limit::Reads)?;
         name("model", &model)?;
         let query = json("query", query)?;
-        self.in_scope(&query)?;
         let page = self.session.find_many(&model, query).await?;
         let cursors = [&page.end_cursor, &page.start_cursor].into_iter().flatten().map(String::len);
         let bytes = page.records.as_str().len() + cursors.sum::<usize>();
@@ -133,7 +115,6 @@ impl guest::Host for State {
         self.meter.count(Limit::Reads)?;
         name("model", &model)?;
         let query = json("query", query)?;
-        self.in_scope(&query)?;
         Ok(self.session.count(&model, query).await?)
     }
 

@@ -4,9 +4,10 @@ use tradewind_model::{ActionError, code};
 use wasmtime::component::Resource;
 
 use super::{Reply, State, at_most, name, options as options_of, wit};
+use crate::call::method_reads;
 use crate::invoke::Phase;
 use crate::limits::{HEADERS_BYTES_MAX, Limit, PATH_BYTES_MAX};
-use crate::session::{HttpRequest, HttpResponse, method_reads};
+use crate::session::{HttpRequest, HttpResponse};
 use wit::http as guest;
 
 /// Bytes that a header takes beside its name and its value.

@@ -7,7 +7,7 @@ use super::handles::{Pager, Place};
 use super::{Reply, State, at_most, json, name, options as options_of, wit};
 use crate::invoke::Phase;
 use crate::limits::{GRAPHQL_BYTES_MAX, Limit, PATH_BYTES_MAX};
-use crate::session::{ClientShop, Platform, PlatformCall, PlatformList, WhichShop};
+use crate::session::{BigCommerceApi, ClientShop, Platform, PlatformCall, PlatformList, WhichShop};
 
 impl State {
     async fn current(&mut self, platform: Platform) -> wasmtime::Result<Option<Resource<ClientShop>>> {
@@ -45,20 +45,20 @@ impl State {
 
     async fn call(&mut self, client: &Resource<ClientShop>, call: PlatformCall) -> Reply<String> {
         self.meter.count(Limit::PlatformCalls)?;
-        let shop = self.admit(client, &call)?;
+        let shop = self.admit(client, &call).await?;
         let answer = self.session.call(&shop, call).await?;
         self.meter.answer_bytes(answer.as_str().len())?;
         Ok(answer.as_str().to_owned())
     }
 
-    fn pages(&mut self, client: &Resource<ClientShop>, list: PlatformList) -> Reply<Resource<Pager>> {
+    async fn pages(&mut self, client: &Resource<ClientShop>, list: PlatformList) -> Reply<Resource<Pager>> {
         // Nothing is sent before the first page is asked for.
-        let shop = self.admit(client, &list.call)?;
+        let shop = self.admit(client, &list.call).await?;
         Ok(self.keep(Pager { shop, list, at: Place::Start })?)
     }
 
     /// Holds a call to the phase rule and to the API.
-    fn admit(&mut self, client: &Resource<ClientShop>, call: &PlatformCall) -> Reply<ClientShop> {
+    async fn admit(&mut self, client: &Resource<ClientShop>, call: &PlatformCall) -> Reply<ClientShop> {
         self.meter.count(Limit::HostCalls)?;
         match call {
             PlatformCall::Graphql { query, .. } => {
@@ -69,21 +69,16 @@ impl State {
                 at_most("path", path.len(), PATH_BYTES_MAX, "path_bytes_max")?;
             }
         }
-        if self.invocation.phase == Phase::Run && call.writes() {
+        call.check()?;
+        let shop = self.table.get(client)?.clone();
+        if self.invocation.phase == Phase::Run && self.session.writes(shop.platform, call).await? {
             return Err(ActionError::permanent(
                 code::WRONG_PHASE,
                 "a platform cannot be rolled back; hint: write to it in `success`, or enqueue the call",
             )
             .into());
         }
-        if !call.stays_on_api() {
-            return Err(ActionError::permanent(
-                code::INVALID_ARGUMENT,
-                "the path leaves the API; hint: pass one relative to its root, without `..`",
-            )
-            .into());
-        }
-        Ok(self.table.get(client)?.clone())
+        Ok(shop)
     }
 
     async fn next(&mut self, handle: &Resource<Pager>) -> Reply<Option<String>> {
@@ -184,7 +179,7 @@ impl wit::shopify::HostClient for State {
         self.keep_texts([&path])?;
         let method = "GET".to_owned();
         let call = PlatformCall::Rest { api: None, method, path, query, body: None, options };
-        self.pages(&client, PlatformList { call, connection: None })
+        self.pages(&client, PlatformList { call, connection: None }).await
     }
 
     async fn graphql_pages(
@@ -198,7 +193,7 @@ impl wit::shopify::HostClient for State {
         self.keep_texts([&query, &path])?;
         let (variables, options) = (self.kept_json("variables", variables)?, self.kept_options(options)?);
         let call = PlatformCall::Graphql { query, variables, options };
-        self.pages(&client, PlatformList { call, connection: Some(path) })
+        self.pages(&client, PlatformList { call, connection: Some(path) }).await
     }
 
     async fn budget(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {
@@ -228,8 +223,8 @@ impl wit::shopify::HostPager for State {
 
 fn bigcommerce_call(api: &str, method: &str, path: String, options: Json) -> Reply<PlatformCall> {
     let api = match api {
-        "v2" => "v2",
-        "v3" => "v3",
+        "v2" => BigCommerceApi::V2,
+        "v3" => BigCommerceApi::V3,
         other => {
             let message = format!("there is no API `{other}`; hint: `v2` or `v3`");
             return Err(ActionError::permanent(code::INVALID_ARGUMENT, message).into());
@@ -283,7 +278,7 @@ impl wit::bigcommerce::HostClient for State {
     ) -> Reply<Resource<Pager>> {
         self.keep_texts([&path])?;
         let call = bigcommerce_call(&api, "GET", path, self.kept_options(options)?)?;
-        State::pages(self, &client, PlatformList { call, connection: None })
+        State::pages(self, &client, PlatformList { call, connection: None }).await
     }
 
     async fn budget(&mut self, client: Resource<ClientShop>) -> wasmtime::Result<String> {

@@ -21,10 +21,10 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// A document that cannot be parsed is for the platform to refuse; it counts as a write when it may be one.
-    pub(super) fn of(text: &str, parsed: Option<&ExecutableDocument>) -> Self {
+    /// A document that cannot be parsed is for the platform to refuse; it counts as a write.
+    pub(super) fn of(parsed: Option<&ExecutableDocument>) -> Self {
+        let writes = graphql::writes(parsed);
         let Some(parsed) = parsed else {
-            let writes = graphql::writes(text);
             return Self { name: "graphql".to_owned(), writes, idempotent: false, takes_key: false };
         };
         let mut operations: Vec<_> = parsed.operations.iter().collect();
@@ -34,9 +34,8 @@ impl Document {
             name.or(first.map(|field| &field.name.node))
         });
         let name = name.map_or("graphql", Name::as_str).to_owned();
-        let mut document = Self { name, writes: false, idempotent: true, takes_key: false };
+        let mut document = Self { name, writes, idempotent: true, takes_key: false };
         for (_, operation) in operations.iter().filter(|(_, operation)| operation.node.ty == OperationType::Mutation) {
-            document.writes = true;
             for item in &operation.node.selection_set.node.items {
                 match field(&item.node).and_then(key) {
                     Some(key) => document.takes_key |= *key == Value::Variable(Name::new(KEY_VARIABLE)),
@@ -73,7 +72,7 @@ mod tests {
         let check = |text: &str, name: &str, writes: bool, idempotent: bool, takes_key: bool| {
             let expected = Document { name: name.to_owned(), writes, idempotent, takes_key };
             let parsed = async_graphql_parser::parse_query(text).ok();
-            assert_eq!(Document::of(text, parsed.as_ref()), expected, "{text}");
+            assert_eq!(Document::of(parsed.as_ref()), expected, "{text}");
         };
         check("{ shop { id } }", "shop", false, false, false);
         check(
@@ -91,6 +90,6 @@ mod tests {
         check("mutation { a @idempotent { id } }", "a", true, false, false);
         check("mutation { ...F } fragment F on Mutation { a { id } }", "graphql", true, false, false);
         check("mutation {", "graphql", true, false, false);
-        check("", "graphql", false, false, false);
+        check("", "graphql", true, false, false);
     }
 }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tradewind_model::Json;
+use tradewind_model::{Json, graphql};
 
 pub use error::PlatformError;
 pub use limits::{
@@ -91,6 +91,11 @@ impl AdminApi {
         let transport = Transport::new(user_agent)?;
         let (documents, chance) = (Documents::default(), Box::new(chance));
         Ok(Self { shared: Arc::new(Shared { transport, budgets, notices, documents, observer, chance }) })
+    }
+
+    /// Whether a GraphQL document holds a mutation; one that cannot be parsed may.
+    pub fn writes(&self, query: &str) -> bool {
+        graphql::writes(self.shared.documents.parsed(query).as_deref())
     }
 
     /// What a GraphQL call changes; nothing for a query, or for what is not GraphQL.

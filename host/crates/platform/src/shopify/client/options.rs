@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tradewind_model::Json;
+use tradewind_model::{Json, object};
 
 use super::error::PlatformError;
 use super::limits::{CALL_MS_DEFAULT, CALL_MS_MAX, PLATFORM_RETRIES_MAX};
@@ -21,7 +21,7 @@ pub struct Options {
     pub retries: Option<u32>,
 }
 
-const MEMBERS: &str = "`timeoutMs`, `apiVersion`, `idempotencyKey`, `retries`";
+const MEMBERS: [&str; 4] = ["timeoutMs", "apiVersion", "idempotencyKey", "retries"];
 
 impl Options {
     /// Reads `{"timeoutMs", "apiVersion", "idempotencyKey", "retries"}`, each optional; `null` and `{}` mean none. The error
@@ -29,16 +29,12 @@ impl Options {
     pub fn parse(options: &Json) -> Result<Self, PlatformError> {
         let mut parsed = Self::default();
         let mut problems = Vec::new();
-        if !options.is_null() && options.members().is_none() {
-            problems.push(format!("options are not an object; hint: it may have {MEMBERS}"));
-        }
-        for (name, value) in options.members().unwrap_or_default().iter().filter(|(_, value)| !value.is_null()) {
+        for (name, value) in &object::optional(options, "`options`", &MEMBERS, &mut problems) {
             match name.as_str() {
                 "timeoutMs" => parsed.timeout_ms = read(name, value, "a whole number", &mut problems),
                 "apiVersion" => parsed.api_version = read(name, value, "a text such as `2026-07`", &mut problems),
                 "idempotencyKey" => parsed.idempotency_key = read(name, value, "a text", &mut problems),
-                "retries" => parsed.retries = read(name, value, "a whole number", &mut problems),
-                _ => problems.push(format!("`{name}` is not an option; hint: it may be {MEMBERS}")),
+                _ => parsed.retries = read(name, value, "a whole number", &mut problems),
             }
         }
         problems.extend(parsed.problems());
@@ -128,13 +124,23 @@ mod tests {
         assert_eq!(
             parse(r#"{"timeout":1,"timeoutMs":0,"apiVersion":"2026-02/../..","idempotencyKey":"","retries":13}"#),
             Err(format!(
-                "`timeout` is not an option; hint: it may be {MEMBERS}; `timeoutMs` is 0; hint: from 1 to 600000, ten \
+                "`options` has no `timeout`; hint: did you mean `timeoutMs`?; `timeoutMs` is 0; hint: from 1 to 600000, ten \
                  minutes; `apiVersion` is `2026-02/../..`; hint: a quarter such as `2026-07`, or `unstable`; \
                  `idempotencyKey` has 0 bytes; hint: from 1 to 255; `retries` is 13; hint: at most 12"
             ))
         );
+        assert_eq!(
+            parse(r#"{"retries":1,"retri\u0065s":2}"#),
+            Err("`retries` appears twice in `options`; hint: keep one".to_owned())
+        );
         assert_eq!(parse(r#"{"retries":"3"}"#), Err("`retries` is \"3\"; hint: a whole number".to_owned()));
-        assert_eq!(parse("[]"), Err(format!("options are not an object; hint: it may have {MEMBERS}")));
+        assert_eq!(
+            parse("[]"),
+            Err(
+                "`options` is not a JSON object; hint: it takes `timeoutMs`, `apiVersion`, `idempotencyKey`, `retries`"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use async_graphql_parser::types::ExecutableDocument;
 use bytes::Bytes;
 use reqwest::{Method, Url};
-use tradewind_model::Json;
+use tradewind_model::graphql::GRAPHQL_BYTES_MAX;
+use tradewind_model::{Json, object};
 
 use super::Connection;
 use super::budgets::DocumentHash;
@@ -43,14 +44,13 @@ impl Request {
         variables: &Json,
         options: &Options,
     ) -> Result<Self, PlatformError> {
-        let members = match variables.members() {
-            Some(members) => members,
-            None if variables.is_null() => Vec::new(),
-            None => {
-                return Err(PlatformError::invalid("the variables are not an object; hint: `{\"id\": …}` or `null`"));
-            }
-        };
-        let document = Document::of(query, parsed);
+        if query.len() > GRAPHQL_BYTES_MAX {
+            let bytes = query.len();
+            let problem = format!("the GraphQL document has {bytes} bytes; hint: at most {GRAPHQL_BYTES_MAX}");
+            return Err(PlatformError::invalid(problem));
+        }
+        let members = members(variables, "the variables", "`{\"id\": …}`")?;
+        let document = Document::of(parsed);
         let mut members: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let key = options.idempotency_key.as_ref().and_then(|key| Json::of(key).ok());
         if let Some(key) = &key {
@@ -131,6 +131,17 @@ impl Request {
     }
 }
 
+/// The members of an object that a caller wrote, none of `null`.
+fn members(json: &Json, what: &str, example: &str) -> Result<Vec<(String, Json)>, PlatformError> {
+    if json.is_null() {
+        return Ok(Vec::new());
+    }
+    if !json.as_str().starts_with('{') {
+        return Err(PlatformError::invalid(format!("{what} is not an object; hint: {example} or `null`")));
+    }
+    object::members(json, what).map_err(PlatformError::invalid)
+}
+
 /// The query of a REST request.
 pub(super) enum Query<'a> {
     /// As a caller writes it: an object, or `null`. Lists are joined with commas, as the API takes them; an object within
@@ -145,19 +156,14 @@ impl Query<'_> {
         match self {
             Self::Raw(raw) => url.set_query(Some(raw)),
             Self::Of(query) => {
-                let Some(members) = query.members() else {
-                    let problem = "the query is not an object; hint: `{\"limit\": 50}` or `null`";
-                    return if query.is_null() { Ok(()) } else { Err(PlatformError::invalid(problem)) };
-                };
                 let mut pairs = Vec::new();
-                for (name, value) in members {
-                    match value.members() {
-                        Some(inner) => {
-                            for (member, value) in inner {
-                                push(&mut pairs, &format!("{name}[{member}]"), &value)?;
-                            }
-                        }
-                        None => push(&mut pairs, &name, &value)?,
+                for (name, value) in members(query, "the query", "`{\"limit\": 50}`")? {
+                    if !value.as_str().starts_with('{') {
+                        push(&mut pairs, &name, &value)?;
+                        continue;
+                    }
+                    for (member, value) in members(&value, "a part of the query", "`{\"limit\": 50}`")? {
+                        push(&mut pairs, &format!("{name}[{member}]"), &value)?;
                     }
                 }
                 if !pairs.is_empty() {
