@@ -52,6 +52,8 @@ enum Part {
     Stages,
     /// Webhooks to records
     Pipeline,
+    /// Deliveries that contend for one record
+    Contended,
     /// Jobs that do nothing
     Jobs,
     /// How long the queue may be
@@ -77,6 +79,9 @@ fn main() -> anyhow::Result<()> {
         }
         if wanted(Part::Pipeline) {
             pipeline::measure(&places, effort, &table).await?;
+        }
+        if wanted(Part::Contended) {
+            pipeline::contended(&places, effort, &table).await?;
         }
         if wanted(Part::Jobs) {
             queue::jobs(&places, effort, &table).await?;

@@ -236,6 +236,7 @@ impl Context {
     }
 
     async fn create(&self, model: &Model, values: &Json, options: &Options) -> Result<RecordKey, Stopped> {
+        object::members(values, "`values`").map_err(invalid)?;
         let id = id_of(values)?.unwrap_or_else(|| self.host.new_id());
         let key = RecordKey::new(model.name.as_str(), id);
         if self.find(&key).await?.is_some() {
@@ -247,6 +248,7 @@ impl Context {
     }
 
     async fn update(&self, model: &Model, key: &RecordKey, values: &Json, options: &Options) -> Result<(), Stopped> {
+        object::members(values, "`values`").map_err(invalid)?;
         if self.find(key).await?.is_none() {
             return Err(not_found(key).into());
         }
@@ -313,7 +315,7 @@ impl Context {
         let mut leftover = self.children(child, by, &parent_id).await?;
         let mut keys = Vec::new();
         for values in elements(values)? {
-            let members = object::members(&values, "an element of `values`").map_err(invalid)?;
+            let members = values.members().unwrap_or_default();
             let members = members.iter().filter(|(name, _)| name != by).map(|(name, value)| (name.as_str(), value));
             let values = Json::object(members.chain([(by.as_str(), &parent_id)]));
             let id = id_of(&values)?;
@@ -407,7 +409,12 @@ fn own_id(own: &Own) -> &str {
 }
 
 fn elements(values: &Json) -> Answer<Vec<Json>> {
-    values.to().map_err(|_| invalid("`values` is not a JSON array"))
+    let elements: Vec<Json> = values.to().map_err(|_| invalid("`values` is not a JSON array"))?;
+    elements
+        .iter()
+        .try_for_each(|values| object::members(values, "an element of `values`").map(drop))
+        .map_err(invalid)?;
+    Ok(elements)
 }
 
 /// The `id` that values carry, as text; none without one.

@@ -89,17 +89,18 @@ impl Asked {
         Self { watch: Some(watch), keys: keys.cloned().collect() }
     }
 
-    /// The line of a query whose answer is another now: of the record that changed it, when the unit touches that too. All
-    /// that contend for one record are in one line then.
+    /// The line of a query whose answer is another now.
     pub(crate) fn outdated(&self) -> Option<(Place, Option<Arc<Interest>>)> {
-        let outdated = self.watch.as_ref()?.outdated()?;
-        let is_touched = self.keys.contains(&outdated.key);
-        Some(if is_touched { (Place::Record(outdated.key.clone()), None) } else { place_of_query(outdated) })
+        Some(place_of(self.watch.as_ref()?.outdated()?, |key| self.keys.contains(key)))
     }
 }
 
-/// The line of a query.
-pub(crate) fn place_of_query(outdated: &Outdated) -> (Place, Option<Arc<Interest>>) {
+/// The line of a query whose answer is another now; that of the record that changed it, when the unit touches the record too.
+/// All that contend for one record are in one line then.
+pub(crate) fn place_of(outdated: &Outdated, is_touched: impl Fn(&RecordKey) -> bool) -> (Place, Option<Arc<Interest>>) {
+    if is_touched(&outdated.key) {
+        return (Place::Record(outdated.key.clone()), None);
+    }
     let interest = Arc::clone(&outdated.interest);
     let mut digest = DefaultHasher::new();
     // A digest that two queries share makes one line of two.

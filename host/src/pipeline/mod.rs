@@ -188,8 +188,11 @@ impl Pipeline {
                 CommitError::Conflict { .. } => CONFLICT_RERUNS_MAX,
                 _ => UNIQUE_RERUNS_MAX,
             };
-            past.in_vain();
-            if !session::is_late(&refused, work.lock().may_be_late()) || reruns >= reruns_max {
+            let is_late = session::is_late(&refused, work.lock().may_be_late());
+            if is_late {
+                past.in_vain();
+            }
+            if !is_late || reruns >= reruns_max {
                 return self.not_committed(job, &fence, past, &refused).await;
             }
             // What it holds of the database's, and of memory, is not needed in line.
@@ -230,7 +233,7 @@ impl Pipeline {
         let attempted = match (attempted, contended) {
             (Err(_), Some(message)) => Err(Trouble::Contended(message)),
             (Err(trouble), None) if trouble.may_come_from_reads() => {
-                let outdated = match work.outdated(&self.host.store).await {
+                let outdated = match work.outdated(&self.host).await {
                     Ok(outdated) => outdated,
                     Err(error) => return Ok(Ended::Unknown(error.message)),
                 };

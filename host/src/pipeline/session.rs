@@ -117,7 +117,7 @@ impl UnitSession {
     async fn give_up<T>(&mut self, error: ActionError) -> Answer<Option<T>> {
         let is_spoiled = self.context.work.lock().forget_spoiled().is_some();
         let outdated =
-            if is_spoiled { Ok(Places::new()) } else { self.context.work.outdated(&self.context.host.store).await };
+            if is_spoiled { Ok(Places::new()) } else { self.context.work.outdated(&self.context.host).await };
         drop(self.take());
         self.context.work.lock().forget_spoiled();
         if self.turn.lose(outdated.unwrap_or_default()) { Ok(None) } else { Err(error) }

@@ -6,10 +6,11 @@
 
 use tradewind_model::query::{PAGE_MAX, Query};
 use tradewind_model::{ActionError, RecordKey};
-use tradewind_store::{Store, Watch};
+use tradewind_store::{CommitError, Store, Unit, Watch};
 
-use super::lines::{Place, Places, place_of_query};
-use super::work::Shared;
+use super::context::Host;
+use super::lines::{Place, Places, place_of};
+use super::work::{Shared, Spoiled, internal};
 
 impl Shared {
     /// Remembers a query that is about to be executed.
@@ -20,7 +21,8 @@ impl Shared {
     }
 
     /// What was read and is not so any more; nothing while all of it holds.
-    pub(crate) async fn outdated(&self, store: &Store) -> Result<Places, ActionError> {
+    pub(crate) async fn outdated(&self, host: &Host) -> Result<Places, ActionError> {
+        let store = &host.store;
         let (shop, watch, read) = {
             let work = self.lock();
             let version = |stored: Option<&tradewind_store::Stored>| stored.map(|stored| stored.version);
@@ -28,11 +30,15 @@ impl Shared {
                 work.seen.iter().map(|(key, stored)| (key.clone(), version(stored.as_ref()))).collect();
             (work.shop.clone(), work.watch.clone(), read)
         };
+        if watch.is_some() {
+            // What was read may have been committed a moment ago, and watches are marked after a commit. The shop's writer
+            // takes its units in order, so they are when it has taken one more.
+            let nothing = Unit::new(shop.clone(), host.now_ms());
+            store.commit(nothing).await.map_err(|error| self.not_known(&error))?;
+        }
         let mut places = Places::new();
-        // A record that was read by its id as well is found by its version.
-        let outdated = watch.as_ref().and_then(Watch::outdated);
-        let outdated = outdated.filter(|outdated| !read.iter().any(|(key, _)| *key == outdated.key));
-        places.extend(outdated.map(place_of_query));
+        let is_read = |key: &RecordKey| read.iter().any(|(read, _)| read == key);
+        places.extend(watch.as_ref().and_then(Watch::outdated).map(|outdated| place_of(outdated, is_read)));
         for read in read.chunks(PAGE_MAX) {
             let keys: Vec<_> = read.iter().map(|(key, _)| key.clone()).collect();
             let stored = store.records(&shop, &keys).await.map_err(|error| self.store_failed(&error))?;
@@ -43,5 +49,12 @@ impl Shared {
             places.extend(changed.map(|((key, _), _)| (Place::Record(key.clone()), None)));
         }
         Ok(places)
+    }
+
+    /// Spoils the unit: it cannot be said whether what it was decided on holds.
+    fn not_known(&self, error: &CommitError) -> ActionError {
+        let answer = internal(error);
+        self.lock().spoil(Spoiled::Store(answer.message.clone()));
+        answer
     }
 }

@@ -188,7 +188,7 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 fn object(value: &Value) -> String {
-    if value.is_null() { "{}".to_owned() } else { value.to_string() }
+    if value.is_null() { "{}".to_owned() } else { text(value) }
 }
 
 fn parsed(answer: Result<String, Error>) -> Answer {

@@ -14,6 +14,7 @@ mod opening;
 mod query_property;
 mod queue;
 mod records;
+mod watches;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tradewind_tests::stores::Place;

@@ -4,6 +4,7 @@
 //! texts that differ late. A failure says the seed of its round, which `check` repeats alone.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -415,11 +416,13 @@ fn filter(dice: &mut Dice, model: &Model, rows: &[Row], depth: u32) -> String {
         let inner: Vec<_> = (0..dice.roll(4)).map(|_| filter(dice, model, rows, depth - 1)).collect();
         return format!(r#"{{"{word}":[{}]}}"#, inner.join(","));
     }
-    let conditions: Vec<_> = (0..=dice.roll(2)).map(|_| condition(dice, model, rows)).collect();
+    // Each member once.
+    let conditions: BTreeMap<_, _> = (0..=dice.roll(2)).map(|_| condition(dice, model, rows)).collect();
+    let conditions: Vec<_> = conditions.into_iter().map(|(name, test)| format!("\"{name}\":{test}")).collect();
     format!("{{{}}}", conditions.join(","))
 }
 
-fn condition(dice: &mut Dice, model: &Model, rows: &[Row]) -> String {
+fn condition(dice: &mut Dice, model: &Model, rows: &[Row]) -> (String, String) {
     let system = [Field::new("id", FieldType::String), Field::new("createdAt", FieldType::DateTime)];
     let field = match dice.roll(8) {
         0 => dice.choose(&system),
@@ -450,7 +453,7 @@ fn condition(dice: &mut Dice, model: &Model, rows: &[Row]) -> String {
         "startsWith" | "contains" => operand(dice, field, rows, false),
         _ => operand(dice, field, rows, true),
     };
-    format!(r#""{}":{{"{operator}":{operand}}}"#, field.name)
+    (field.name.clone(), format!(r#"{{"{operator}":{operand}}}"#))
 }
 
 /// A value to compare with: often one that a record has, else some.

@@ -40,7 +40,7 @@ pub async fn rounds(place: &Place, rounds: u64, edits: u64, length: Duration, se
             let count = |vendor: &str| json!({ "count-vendor": vendor, "or-fail": true });
             let mut script = vec![count(vendor)];
             script.extend(vendors.insert(id, vendor).filter(|old| *old != vendor).map(count));
-            if next(&mut chance) % 2 == 0 {
+            if next(&mut chance).is_multiple_of(2) {
                 script.reverse();
             }
             host.deliver("products/update", &json!({ "id": id, "vendor": vendor, "script": script })).await;
@@ -48,11 +48,15 @@ pub async fn rounds(place: &Place, rounds: u64, edits: u64, length: Duration, se
         edited += edits;
         let ends = host.drain_beside(AT_A_TIME).await;
         let unfinished = ends.iter().filter(|end| !matches!(end, Ended::Done(_))).count();
+        for ended in ends.iter().filter(|end| !matches!(end, Ended::Done(_))).take(3) {
+            complain(&format!("a delivery did not end well: {ended:?}"));
+        }
         failures += u64::try_from(unfinished)?;
         for vendor in VENDORS {
             let expected = vendors.values().filter(|of| **of == vendor).count();
             let kept = &host.record("total", vendor).await["count"];
             if *kept != json!(expected) && !(kept.is_null() && expected == 0) {
+                complain(&format!("`{vendor}` has {expected} products, its total says {kept}"));
                 failures += 1;
             }
         }
@@ -66,6 +70,11 @@ pub async fn rounds(place: &Place, rounds: u64, edits: u64, length: Duration, se
 /// Runs rounds of eight edits on a database, a thousand at most.
 pub async fn run(place: &Place, length: Duration, seed: u64) -> anyhow::Result<Report> {
     rounds(place, 1_000, 8, length, seed).await.context("keeping totals")
+}
+
+#[expect(clippy::print_stdout, reason = "the fault run is a program for people")]
+fn complain(what: &str) {
+    println!("  NOT AS EXPECTED: {what}");
 }
 
 fn pick(number: u64) -> usize {

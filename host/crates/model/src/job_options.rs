@@ -169,17 +169,14 @@ impl JobOptions {
                 return Err(problems.join("; "));
             }
             for (name, value) in members {
-                match name.as_str() {
-                    "name" => queue = Some(QueueName::parse(text("queue.name", &value)?)?),
-                    _ => {
-                        let number = value.to().ok().filter(|bound| (1..=QUEUE_CONCURRENCY_MAX).contains(bound));
-                        bound = number.ok_or_else(|| {
-                            format!(
-                                "`maxConcurrency` is {value}; hint: a whole number from 1 to {QUEUE_CONCURRENCY_MAX}"
-                            )
-                        })?;
-                    }
+                if name == "name" {
+                    queue = Some(QueueName::parse(text("queue.name", &value)?)?);
+                    continue;
                 }
+                let number = value.to().ok().filter(|bound| (1..=QUEUE_CONCURRENCY_MAX).contains(bound));
+                bound = number.ok_or_else(|| {
+                    format!("`maxConcurrency` is {value}; hint: a whole number from 1 to {QUEUE_CONCURRENCY_MAX}")
+                })?;
             }
         }
         let queue = queue.ok_or_else(|| format!("`queue` has no `name`; hint: {QUEUE_HINT}"))?;

@@ -183,13 +183,11 @@ fn take<const N: usize>(
 ) -> Result<[Option<Json>; N], ActionError> {
     let mut taken = [const { None }; N];
     for (name, value) in members {
-        match known.iter().position(|known| *known == name) {
-            Some(at) => taken[at] = Some(value).filter(|value| !value.is_null()),
-            None => {
-                let hint = tradewind_model::near::hint(&name, known.into_iter());
-                return Err(invalid(format!("{what} has no `{}`; {hint}", object::shown(&name))));
-            }
-        }
+        let Some(at) = known.iter().position(|known| *known == name) else {
+            let hint = tradewind_model::near::hint(&name, known.into_iter());
+            return Err(invalid(format!("{what} has no `{}`; {hint}", object::shown(&name))));
+        };
+        taken[at] = Some(value).filter(|value| !value.is_null());
     }
     Ok(taken)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tradewind_model::{ActionError, ActiveRecord, Json, code, graphql};
+use tradewind_model::query::{Reach, parse_scope};
+use tradewind_model::{ActionError, ActiveRecord, Json, code, graphql, object};
 
 use crate::session::{
     Answer, ClientShop, HttpRequest, HttpResponse, ListPage, LogEntry, Page, Platform, PlatformCall, PlatformList,
@@ -92,6 +93,8 @@ pub struct PreparedAnswer {
 pub struct FakeSession {
     /// What the plugin did.
     pub journal: Journal,
+    /// The records that the plugin may ask for, by its grants.
+    pub reach: Reach,
     /// Stored records: model, id, document.
     pub records: BTreeMap<(String, String), Json>,
     /// The current shop, if any.
@@ -127,8 +130,20 @@ impl FakeSession {
         self.journal.entries().writes.push(write);
     }
 
+    /// Holds a query or options to what the plugin may reach; this session has one shop's records whatever it is.
+    fn check_scope(&self, of: &Json) -> Answer<()> {
+        let invalid = |problem| ActionError::permanent(code::INVALID_ARGUMENT, problem);
+        if of.is_null() {
+            return Ok(());
+        }
+        let members = object::members(of, "`options`").map_err(invalid)?;
+        let scope = members.iter().find(|(name, value)| name == "scope" && !value.is_null());
+        scope.map_or(Ok(()), |(_, scope)| parse_scope(scope, self.reach).map(drop))
+    }
+
     /// The records of a model that match a query's `filter` by equality, the only operator that this session knows.
     fn matching(&self, model: &str, query: &Json) -> Answer<Vec<Json>> {
+        self.check_scope(query)?;
         let filter = query.member("filter").and_then(|filter| filter.members()).unwrap_or_default();
         let mut found = Vec::new();
         for ((_, _), document) in self.records.iter().filter(|((of, _), _)| of == model) {
@@ -236,7 +251,8 @@ impl Session for FakeSession {
         Ok(self.secrets.get(name).cloned())
     }
 
-    async fn find(&mut self, model: &str, which: Which, _: Json) -> Answer<Option<Json>> {
+    async fn find(&mut self, model: &str, which: Which, options: Json) -> Answer<Option<Json>> {
+        self.check_scope(&options)?;
         match which {
             Which::Id(id) => Ok(self.records.get(&(model.to_owned(), id)).cloned()),
             Which::First(query) => Ok(self.matching(model, &query)?.into_iter().next()),
@@ -263,7 +279,8 @@ impl Session for FakeSession {
         Ok(self.matching(model, &query)?.len() as u64)
     }
 
-    async fn write(&mut self, model: &str, write: Write, _: Json) -> Answer<Json> {
+    async fn write(&mut self, model: &str, write: Write, options: Json) -> Answer<Json> {
+        self.check_scope(&options)?;
         match write {
             Write::Create { values } => {
                 self.record_write("create", model, None, &values);

@@ -102,9 +102,13 @@ pub trait Session: Send {
         }
     }
 
-    /// Whether a call changes something on its platform. A call of which that is not known does.
-    async fn writes(&mut self, _platform: Platform, call: &PlatformCall) -> Answer<bool> {
-        Ok(!call.only_reads())
+    /// Whether a call changes something on its platform. A document that cannot be understood does. It is parsed elsewhere than
+    /// on the guest's stack.
+    async fn writes(&mut self, platform: Platform, call: &PlatformCall) -> Answer<bool> {
+        match call {
+            PlatformCall::Rest { .. } => Ok(!call.only_reads()),
+            PlatformCall::Graphql { .. } => Err(ActionError::not_available(platform.as_str())),
+        }
     }
 
     /// Calls a platform. Waits for the budget, retries what is worth it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use tradewind_model::query::Reach;
 use tradewind_model::{ActionDeclaration, ActiveRecord, Change, Json};
 use tradewind_runtime::fake::{FakeSession, PreparedAnswer};
 use tradewind_runtime::session::{ClientShop, Platform, PlatformCall, Work};
@@ -70,7 +71,8 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<Exit, Fail> {
     let grants = arguments.grants.grants()?;
-    let session = arguments.session()?;
+    let reach = if grants.all_shops { Reach::App } else { Reach::Shop };
+    let session = FakeSession { reach, ..arguments.session()? };
     let params = json_file(arguments.params.as_deref())?.unwrap_or_else(|| Json::object([]));
     let runtime = sandbox(surroundings)?;
     let report = block_on(async {

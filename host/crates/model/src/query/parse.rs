@@ -28,10 +28,9 @@ impl Query {
             )));
         }
         let query = clean(query);
-        let given = match query.is_null() {
-            true => Vec::new(),
-            false => members(&query, "the query", r#"{"filter": {"title": {"equals": "Hat"}}}"#)?,
-        };
+        let none = Json::object([]);
+        let query = if query.is_null() { &none } else { &query };
+        let given = members(query, "the query", r#"{"filter": {"title": {"equals": "Hat"}}}"#)?;
         if let Some((unknown, _)) = given.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
             return Err(invalid(format!(
                 "a query has no `{}`; {}",

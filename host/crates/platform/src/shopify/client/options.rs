@@ -123,11 +123,11 @@ mod tests {
     fn all_problems_are_told_at_once() {
         assert_eq!(
             parse(r#"{"timeout":1,"timeoutMs":0,"apiVersion":"2026-02/../..","idempotencyKey":"","retries":13}"#),
-            Err(format!(
+            Err(
                 "`options` has no `timeout`; hint: did you mean `timeoutMs`?; `timeoutMs` is 0; hint: from 1 to 600000, ten \
                  minutes; `apiVersion` is `2026-02/../..`; hint: a quarter such as `2026-07`, or `unstable`; \
                  `idempotencyKey` has 0 bytes; hint: from 1 to 255; `retries` is 13; hint: at most 12"
-            ))
+                .to_owned())
         );
         assert_eq!(
             parse(r#"{"retries":1,"retri\u0065s":2}"#),
