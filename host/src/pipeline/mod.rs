@@ -212,12 +212,12 @@ impl Pipeline {
         turn: &mut Turn,
         attempted: Result<Done, Trouble>,
     ) -> Result<Ended, CommitError> {
-        let (spoiled, contended, lost) = {
+        let (contended, lost) = {
             let mut work = work.lock();
-            (work.spoiled(), work.contended.take(), std::mem::take(&mut work.lost))
+            (work.contended.take(), std::mem::take(&mut work.lost))
         };
         turn.lose(lost);
-        match spoiled {
+        match work.spoiled() {
             Some(Spoiled::Store(reason)) => return Ok(Ended::Unknown(reason)),
             Some(Spoiled::Commit(error)) => {
                 turn.lose_by(&error, &Asked::default());

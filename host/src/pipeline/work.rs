@@ -404,11 +404,6 @@ impl Work {
         }
     }
 
-    /// Why nothing of this may be committed; none when it may.
-    pub(crate) fn spoiled(&self) -> Option<Spoiled> {
-        self.spoiled.clone()
-    }
-
     /// Says that nothing of this may be committed. The first reason counts.
     pub(crate) fn spoil(&mut self, spoiled: Spoiled) {
         self.spoiled.get_or_insert(spoiled);
