@@ -82,6 +82,7 @@ CREATE TABLE jobs (
     error json,
     created_ms bigint NOT NULL,
     parked_ms bigint,
+    starts bigint NOT NULL DEFAULT 0,
     CHECK ((state = 2) = (reason IS NOT NULL)),
     CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1)),
     CHECK (lane IS NULL OR queue IS NULL)

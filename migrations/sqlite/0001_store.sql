@@ -83,6 +83,7 @@ CREATE TABLE jobs (
     error TEXT,
     created_ms INTEGER NOT NULL,
     parked_ms INTEGER,
+    starts INTEGER NOT NULL DEFAULT 0,
     CHECK ((state = 2) = (reason IS NOT NULL)),
     CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1)),
     CHECK (lane IS NULL OR queue IS NULL)

@@ -21,6 +21,9 @@ pub struct Limits {
     /// Seconds that work under way has to end after the host is told to stop. 25: what orchestrators wait, 30, less the time to
     /// close what is open.
     pub drain_seconds: u64,
+    /// Seconds that a host may stand still before it ends itself. 60: a host call takes a second at most, and a disk that
+    /// answers after half a minute is to be waited for.
+    pub watchdog_seconds: u64,
 }
 
 impl Default for Limits {
@@ -32,6 +35,7 @@ impl Default for Limits {
             tombstones_days: 30,
             sandbox_bytes_max: 4 << 30,
             drain_seconds: 25,
+            watchdog_seconds: 60,
         }
     }
 }
@@ -51,6 +55,7 @@ const KEYS: &[Key] = &[
     ("tombstones_days", |limits| &mut limits.tombstones_days, 1, DAYS_MAX),
     ("sandbox_bytes_max", |limits| &mut limits.sandbox_bytes_max, 128 << 20, 1 << 40),
     ("drain_seconds", |limits| &mut limits.drain_seconds, 0, 3_600),
+    ("watchdog_seconds", |limits| &mut limits.watchdog_seconds, 5, 3_600),
 ];
 
 /// Reads the section.

@@ -57,7 +57,7 @@ impl Unit {
         let jobs = self.jobs.iter().map(|job| json(job.payload.as_ref()) + json(job.policy.as_ref()));
         let log = self.log.iter().map(|entry| json(entry.detail.as_ref()));
         let finish = self.finish.iter().map(|finish| match &finish.how {
-            How::Done => 0,
+            How::Done | How::Started => 0,
             How::Checkpoint { state } => json(Some(state)),
             How::Again { error, .. } | How::Park { error, .. } => json(error.as_ref()),
         });
@@ -97,6 +97,8 @@ pub enum How {
         /// What went wrong, as JSON; none for a snooze.
         error: Option<Json>,
     },
+    /// It is about to run although it may have been running when a host died: that is written down first.
+    Started,
     /// It goes on, and begins from here should it run again.
     Checkpoint {
         /// What the job wants to find then, as JSON.
