@@ -211,6 +211,18 @@ impl Shared {
         answer
     }
 
+    /// Returns the plugin's error for a query that failed. A query that reached a limit of its own leaves the unit as it was; any
+    /// other failure is the store's.
+    pub(crate) fn query_failed(&self, error: &StoreError) -> ActionError {
+        match error {
+            StoreError::Query(limit) if limit.is_retryable() => {
+                ActionError::retryable(code::TIMED_OUT, limit.to_string())
+            }
+            StoreError::Query(limit) => ActionError::permanent(code::INVALID_ARGUMENT, limit.to_string()),
+            error => self.store_failed(error),
+        }
+    }
+
     /// A place to go back to when what follows fails.
     pub(crate) fn mark(&self) -> Mark {
         let work = self.lock();
@@ -495,7 +507,7 @@ pub(crate) fn internal(error: &dyn std::error::Error) -> ActionError {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_store::JobKind;
+    use tradewind_store::{JobKind, QueryLimit};
 
     use super::*;
 
@@ -563,6 +575,24 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(UNIT_BYTES_MAX));
         assert!(write(&work, 0, &large).unwrap_err().message.contains("`unit_bytes_max`"));
         assert_eq!(work.lock().known(&key(0)).flatten().unwrap().doc.as_str(), r#"{"again":true}"#);
+    }
+
+    #[test]
+    fn a_query_at_its_limit_spoils_nothing() {
+        let work = unit();
+        for (limit, code, retryable) in [
+            (QueryLimit::Time { ms_max: 2_000 }, code::TIMED_OUT, true),
+            (QueryLimit::Waiting { max: 256 }, code::TIMED_OUT, true),
+            (QueryLimit::Steps { max: 1 }, code::INVALID_ARGUMENT, false),
+            (QueryLimit::ResultBytes { max: 1 }, code::INVALID_ARGUMENT, false),
+            (QueryLimit::Refused { reason: "x".to_owned() }, code::INVALID_ARGUMENT, false),
+        ] {
+            let error = work.query_failed(&StoreError::Query(limit));
+            assert_eq!((error.code.as_str(), error.retryable), (code, retryable), "{error}");
+        }
+        assert!(work.spoiled().is_none());
+        work.query_failed(&StoreError::Closed);
+        assert!(matches!(work.spoiled(), Some(Spoiled::Store(_))));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::error::StoreError;
 use crate::inbox::{self, Delivery, DeliveryFilter, FIND_DELIVERY, OLD_DELIVERIES, PRUNE_DELIVERIES};
 use crate::invocations::PRUNE_INVOCATIONS;
 use crate::link::{Engine, Statement};
+use crate::queries::Queries;
 use crate::reader::Rounds;
 use crate::recent::Recent;
 use crate::records::{PRUNE_NOTES, Stored};
@@ -23,6 +24,7 @@ use crate::unit::{CommitError, Committed, Unit};
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) committer: Committer,
+    pub(crate) queries: Queries,
     rounds: Rounds,
     recent: Recent,
 }
@@ -50,7 +52,14 @@ impl Store {
             return Err(StoreError::NotMigrated { applied, known });
         }
         let (committer, rounds) = (Committer::start(&database), Rounds::start(&database));
-        Ok(Self { committer, rounds, recent: Recent::default(), database })
+        Ok(Self { committer, rounds, queries: Queries::new(&database), recent: Recent::default(), database })
+    }
+
+    /// The same store with another limit `query_ms_max`, see [`QUERY_MS_MAX`](crate::QUERY_MS_MAX).
+    #[must_use]
+    pub fn with_query_ms_max(mut self, query_ms_max: u64) -> Self {
+        self.queries.set_ms_max(query_ms_max);
+        self
     }
 
     /// Brings the tables up to date. Safe to call from several processes at once.
@@ -212,6 +221,7 @@ impl Store {
     /// Writes what was handed over, and closes.
     pub async fn close(self) {
         // The writer is the last: whoever closes a file of SQLite last writes its log back.
+        self.queries.close().await;
         self.rounds.close().await;
         self.database.close().await;
         self.committer.close().await;
