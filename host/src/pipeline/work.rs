@@ -29,6 +29,10 @@ pub const UNIT_JOBS_MAX: usize = 10_000;
 /// Bytes of documents and jobs that one unit of work may write. 64 MiB: half of what the committer lets wait.
 pub const UNIT_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of documents that one unit of work may read by id, which it keeps until it is committed. 128 MiB: what
+/// [`UNIT_BYTES_MAX`] replaces, and as much again.
+pub const UNIT_READ_BYTES_MAX: usize = 128 << 20;
+
 /// Remarks that a log entry keeps. 20: a person reads them.
 const REMARKS_MAX: usize = 20;
 
@@ -43,6 +47,8 @@ pub(crate) struct Work {
     pub(crate) now_ms: i64,
     /// Records as they were when they were first read.
     seen: HashMap<RecordKey, Option<Stored>>,
+    /// Of the documents in `seen`.
+    seen_bytes: usize,
     /// In the order of the first write.
     written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
@@ -139,6 +145,7 @@ impl Shared {
             shop,
             now_ms,
             seen: HashMap::new(),
+            seen_bytes: 0,
             written: IndexMap::new(),
             jobs: Vec::new(),
             job_ids: HashSet::new(),
@@ -174,8 +181,7 @@ impl Shared {
         };
         let stored = store.record(&shop, key).await.map_err(|error| self.store_failed(&error))?;
         let mut work = self.lock();
-        // Somebody in the same unit may have read it meanwhile: the first reading counts.
-        work.seen.entry(key.clone()).or_insert(stored);
+        work.read(key, stored)?;
         Ok(work.known(key).flatten())
     }
 
@@ -188,10 +194,10 @@ impl Shared {
         };
         // As many as a page has.
         for keys in keys.chunks(tradewind_model::query::PAGE_MAX) {
-            let stored = store.records(&shop, keys).await.map_err(|error| self.store_failed(&error))?;
+            let stored = store.records(&shop, keys).await.map_err(|error| self.query_failed(&error))?;
             let mut work = self.lock();
             for (key, stored) in keys.iter().zip(stored) {
-                work.seen.entry(key.clone()).or_insert(stored);
+                work.read(key, stored)?;
             }
         }
         Ok(())
@@ -246,6 +252,7 @@ impl Shared {
         work.cancelled.clear();
         work.bytes = 0;
         work.emptied += 1;
+        work.seen_bytes = 0;
         Taken {
             shop: work.shop.clone(),
             now_ms: work.now_ms,
@@ -283,6 +290,20 @@ impl Work {
                 })
             }),
         }
+    }
+
+    /// Keeps what was read of a record. Somebody in the same unit may have read it meanwhile: the first reading counts.
+    fn read(&mut self, key: &RecordKey, stored: Option<Stored>) -> Result<(), ActionError> {
+        if self.seen.contains_key(key) {
+            return Ok(());
+        }
+        let bytes = self.seen_bytes + stored.as_ref().map_or(0, |stored| stored.doc.as_str().len());
+        if bytes > UNIT_READ_BYTES_MAX {
+            return Err(too_much(UNIT_READ_BYTES_MAX, "reads by id at most", "bytes (`unit_read_bytes_max`)"));
+        }
+        self.seen_bytes = bytes;
+        self.seen.insert(key.clone(), stored);
+        Ok(())
     }
 
     /// Writes a record that was looked for before, or deletes it.
@@ -575,6 +596,23 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(UNIT_BYTES_MAX));
         assert!(write(&work, 0, &large).unwrap_err().message.contains("`unit_bytes_max`"));
         assert_eq!(work.lock().known(&key(0)).flatten().unwrap().doc.as_str(), r#"{"again":true}"#);
+    }
+
+    #[test]
+    fn what_a_unit_reads_is_bounded() {
+        let work = unit();
+        let doc = Json::parse(format!("\"{}\"", "x".repeat(8 << 20))).unwrap();
+        let stored = Stored { version: 1, doc, platform_updated_us: None, created_ms: 0, updated_ms: 0 };
+        let fit = UNIT_READ_BYTES_MAX / stored.doc.as_str().len();
+        for id in 0..fit {
+            work.lock().read(&key(id), Some(stored.clone())).unwrap();
+            work.lock().read(&key(id), Some(stored.clone())).unwrap();
+        }
+        let error = work.lock().read(&key(fit), Some(stored.clone())).unwrap_err();
+        assert!(error.message.contains("`unit_read_bytes_max`") && !error.retryable, "{error:?}");
+        work.lock().read(&key(fit), None).unwrap();
+        work.take();
+        work.lock().read(&key(fit), Some(stored)).unwrap();
     }
 
     #[test]

@@ -54,6 +54,24 @@ async fn a_query_at_its_limit_is_an_error_of_the_plugin() {
     .await;
 }
 
+/// A bulk write of records that are together more than one call may read is refused, and takes no memory for it.
+#[tokio::test]
+async fn a_bulk_write_reads_no_more_than_a_query() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        fill(&host).await;
+        let count = QUERY_RESULT_BYTES_MAX / (8 << 20);
+        let ids: Vec<_> = (0..count).map(|id| id.to_string()).collect();
+        let seq = play(&host, json!([{"bulk-delete": ["note", ids]}, {"bulk-delete": ["note", ids[..2]]}])).await;
+        host.drain().await;
+        let answers = host.result_of(seq, "follow").await;
+        assert_eq!(answers, json!([{"error": "invalid-argument"}, null]), "{:?}", place.engine());
+        assert_eq!(host.record("note", "0").await, Value::Null);
+        assert!(host.stored("note", &ids[count - 1]).await.is_some());
+    })
+    .await;
+}
+
 /// No database has such an id, and PostgreSQL refuses the question: the store has not failed for it.
 #[tokio::test]
 async fn an_id_with_nul_is_nobody_s() {

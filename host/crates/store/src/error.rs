@@ -100,9 +100,7 @@ pub enum QueryLimit {
         max: u64,
     },
     /// It read too much.
-    #[error(
-        "the query reads more than {max} bytes (`query_result_bytes_max`); hint: ask for fewer records with `first`"
-    )]
+    #[error("more than {max} bytes are read at once (`query_result_bytes_max`); hint: ask for fewer records at a time")]
     ResultBytes {
         /// The limit `query_result_bytes_max`.
         max: usize,

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tradewind_model::Shop;
 
 pub(crate) use meter::Meter;
+use meter::Reached;
 
 use crate::database::{Connection, Database};
 use crate::error::{Blame, QueryLimit, StoreError, blame};
@@ -50,6 +51,10 @@ const APP_QUERIES_AT_ONCE_MAX: usize = 2;
 
 /// Time to connect, or to have a query of PostgreSQL cancelled. 5 seconds, as for other readers.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Time for a server to end a statement that was cancelled. 60 seconds: between two places where it looks at that it may parse a large
+/// document, beside others that do. Until then the shop has no other query.
+const ENDING_MAX: Duration = Duration::from_mins(1);
 
 /// Question that one query asks, by one or more statements. Cloned when it is asked again on a new connection.
 pub(crate) trait Ask: Clone + Send + 'static {
@@ -183,14 +188,19 @@ impl Connections {
                 () = meter.over() => {
                     let cancelled = self.cancel(process).await;
                     // A server that does not answer ends the statement itself, see `statement_timeout`.
-                    let ended = timeout(CONNECT_MAX, lent).await;
+                    let ended = timeout(ENDING_MAX, lent).await;
                     // The connection is not used again: the cancellation may come late, and would hit the next query.
                     return cancelled.and(ended.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map(|(_, found)| found)?);
                 }
             },
         };
-        // After an error it is not known what the server is still going to send; SQLite has ended the statement.
-        if found.is_ok() || (process.is_none() && meter.limit().is_some()) {
+        let is_usable = match (&found, process, meter.limit()) {
+            // SQLite has ended the statement, and so has the server at its own limit.
+            (Ok(_), ..) | (Err(_), None, Some(_)) | (Err(_), Some(_), Some(Reached::Time)) => true,
+            // The server may go on to send what nobody reads.
+            (Err(_), ..) => false,
+        };
+        if is_usable {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { connection, process });
         }
         found
