@@ -37,10 +37,11 @@ fn tighten(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let changed = fs::metadata(path).and_then(|file| {
         let mode = file.permissions().mode();
-        if !file.is_file() || mode & 0o077 == 0 {
+        let private = mode & 0o7700;
+        if !file.is_file() || private == mode & 0o7777 {
             return Ok(());
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))
+        fs::set_permissions(path, fs::Permissions::from_mode(private))
     });
     match changed {
         // It is not there, or somebody else's.

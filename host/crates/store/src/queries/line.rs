@@ -63,9 +63,12 @@ impl Line {
     }
 }
 
+/// Lines by key, and how many stand in each.
+type ByKey<K> = Mutex<HashMap<K, (Arc<Semaphore>, usize)>>;
+
 /// Lines by key; each is there as long as somebody stands in it.
 #[derive(Debug)]
-struct Lines<K>(Arc<Mutex<HashMap<K, (Arc<Semaphore>, usize)>>>);
+struct Lines<K>(Arc<ByKey<K>>);
 
 impl<K> Default for Lines<K> {
     fn default() -> Self {
@@ -92,7 +95,7 @@ impl<K: Clone + Eq + Hash> Lines<K> {
 /// A place in a line.
 #[derive(Debug)]
 struct Place<K: Eq + Hash + std::fmt::Debug> {
-    lines: Arc<Mutex<HashMap<K, (Arc<Semaphore>, usize)>>>,
+    lines: Arc<ByKey<K>>,
     key: K,
     line: Arc<Semaphore>,
 }
