@@ -29,10 +29,6 @@ pub const UNIT_JOBS_MAX: usize = 10_000;
 /// Bytes of documents and jobs that one unit of work may write. 64 MiB: half of what the committer lets wait.
 pub const UNIT_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of documents that one unit of work may read by id, which it keeps until it is committed. 128 MiB: what
-/// [`UNIT_BYTES_MAX`] replaces, and as much again.
-pub const UNIT_READ_BYTES_MAX: usize = 128 << 20;
-
 /// Remarks that a log entry keeps. 20: a person reads them.
 const REMARKS_MAX: usize = 20;
 
@@ -46,9 +42,9 @@ pub(crate) struct Work {
     pub(crate) shop: Shop,
     pub(crate) now_ms: i64,
     /// Records as they were when they were first read.
-    seen: HashMap<RecordKey, Option<Stored>>,
+    pub(super) seen: HashMap<RecordKey, Option<Stored>>,
     /// Of the documents in `seen`.
-    seen_bytes: usize,
+    pub(super) seen_bytes: usize,
     /// In the order of the first write.
     written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
@@ -217,18 +213,6 @@ impl Shared {
         answer
     }
 
-    /// Returns the plugin's error for a query that failed. A query that reached a limit of its own leaves the unit as it was; any
-    /// other failure is the store's.
-    pub(crate) fn query_failed(&self, error: &StoreError) -> ActionError {
-        match error {
-            StoreError::Query(limit) if limit.is_retryable() => {
-                ActionError::retryable(code::TIMED_OUT, limit.to_string())
-            }
-            StoreError::Query(limit) => ActionError::permanent(code::INVALID_ARGUMENT, limit.to_string()),
-            error => self.store_failed(error),
-        }
-    }
-
     /// A place to go back to when what follows fails.
     pub(crate) fn mark(&self) -> Mark {
         let work = self.lock();
@@ -290,20 +274,6 @@ impl Work {
                 })
             }),
         }
-    }
-
-    /// Keeps what was read of a record. Somebody in the same unit may have read it meanwhile: the first reading counts.
-    fn read(&mut self, key: &RecordKey, stored: Option<Stored>) -> Result<(), ActionError> {
-        if self.seen.contains_key(key) {
-            return Ok(());
-        }
-        let bytes = self.seen_bytes + stored.as_ref().map_or(0, |stored| stored.doc.as_str().len());
-        if bytes > UNIT_READ_BYTES_MAX {
-            return Err(too_much(UNIT_READ_BYTES_MAX, "reads by id at most", "bytes (`unit_read_bytes_max`)"));
-        }
-        self.seen_bytes = bytes;
-        self.seen.insert(key.clone(), stored);
-        Ok(())
     }
 
     /// Writes a record that was looked for before, or deletes it.
@@ -510,7 +480,7 @@ fn within(bytes: usize) -> Result<(), ActionError> {
     Err(too_much(UNIT_BYTES_MAX, "holds at most", "bytes (`unit_bytes_max`)"))
 }
 
-fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
+pub(super) fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
     let hint = "hint: enqueue a job for the rest, or use `checkpoint`";
     ActionError::permanent(code::INVALID_ARGUMENT, format!("a unit of work {verb} {max} {what}; {hint}"))
 }
@@ -528,7 +498,7 @@ pub(crate) fn internal(error: &dyn std::error::Error) -> ActionError {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_store::{JobKind, QueryLimit};
+    use tradewind_store::JobKind;
 
     use super::*;
 
@@ -596,41 +566,6 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(UNIT_BYTES_MAX));
         assert!(write(&work, 0, &large).unwrap_err().message.contains("`unit_bytes_max`"));
         assert_eq!(work.lock().known(&key(0)).flatten().unwrap().doc.as_str(), r#"{"again":true}"#);
-    }
-
-    #[test]
-    fn what_a_unit_reads_is_bounded() {
-        let work = unit();
-        let doc = Json::parse(format!("\"{}\"", "x".repeat(8 << 20))).unwrap();
-        let stored = Stored { version: 1, doc, platform_updated_us: None, created_ms: 0, updated_ms: 0 };
-        let fit = UNIT_READ_BYTES_MAX / stored.doc.as_str().len();
-        for id in 0..fit {
-            work.lock().read(&key(id), Some(stored.clone())).unwrap();
-            work.lock().read(&key(id), Some(stored.clone())).unwrap();
-        }
-        let error = work.lock().read(&key(fit), Some(stored.clone())).unwrap_err();
-        assert!(error.message.contains("`unit_read_bytes_max`") && !error.retryable, "{error:?}");
-        work.lock().read(&key(fit), None).unwrap();
-        work.take();
-        work.lock().read(&key(fit), Some(stored)).unwrap();
-    }
-
-    #[test]
-    fn a_query_at_its_limit_spoils_nothing() {
-        let work = unit();
-        for (limit, code, retryable) in [
-            (QueryLimit::Time { ms_max: 2_000 }, code::TIMED_OUT, true),
-            (QueryLimit::Waiting { max: 256 }, code::TIMED_OUT, true),
-            (QueryLimit::Steps { max: 1 }, code::INVALID_ARGUMENT, false),
-            (QueryLimit::ResultBytes { max: 1 }, code::INVALID_ARGUMENT, false),
-            (QueryLimit::Refused { reason: "x".to_owned() }, code::INVALID_ARGUMENT, false),
-        ] {
-            let error = work.query_failed(&StoreError::Query(limit));
-            assert_eq!((error.code.as_str(), error.retryable), (code, retryable), "{error}");
-        }
-        assert!(work.spoiled().is_none());
-        work.query_failed(&StoreError::Closed);
-        assert!(matches!(work.spoiled(), Some(Spoiled::Store(_))));
     }
 
     #[test]
