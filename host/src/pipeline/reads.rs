@@ -1,4 +1,4 @@
-//! What a unit of work may read, and what a plugin is told when it reads too much.
+//! Bounds of what a unit of work reads, and the errors that a plugin gets for them.
 
 use tradewind_model::{ActionError, RecordKey, code};
 use tradewind_store::{StoreError, Stored};
@@ -77,6 +77,7 @@ mod tests {
         let work = unit();
         for (limit, code, retryable) in [
             (QueryLimit::Time { ms_max: 2_000 }, code::TIMED_OUT, true),
+            (QueryLimit::Resources { reason: "x".to_owned() }, code::TIMED_OUT, true),
             (QueryLimit::Waiting { max: 256 }, code::TIMED_OUT, true),
             (QueryLimit::Steps { max: 1 }, code::INVALID_ARGUMENT, false),
             (QueryLimit::ResultBytes { max: 1 }, code::INVALID_ARGUMENT, false),

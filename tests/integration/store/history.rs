@@ -52,7 +52,7 @@ async fn the_same_happens_everywhere() {
     }
 }
 
-/// Whether a unit brings deliveries and nothing else.
+/// Returns true if a unit only brings deliveries.
 fn is_delivery(unit: &Unit) -> bool {
     let does_more = unit.fence.is_some() || unit.finish.is_some() || !unit.reads.is_empty() || !unit.writes.is_empty();
     !unit.deliveries.is_empty() && !does_more && unit.jobs.is_empty() && unit.cancels.is_empty() && unit.log.is_empty()

@@ -211,7 +211,7 @@ async fn a_store_is_opened_twice() {
     .await;
 }
 
-/// What customers ordered is in these files: they are their owner's alone, also those that were made otherwise.
+/// The files hold customers' data: they are private to their owner, also those that were created with a wider mode.
 #[cfg(unix)]
 #[tokio::test]
 async fn files_are_their_owner_s_alone() {

@@ -58,7 +58,7 @@ impl Batch {
         Ride::Taken
     }
 
-    /// Whether what is in the batch leaves a part of it to units of jobs.
+    /// Returns true while deliveries leave a part of the batch to units of jobs.
     pub(crate) fn has_room_for_jobs(&self) -> bool {
         self.units < BATCH_DELIVERIES_MAX && self.bytes < BATCH_DELIVERIES_BYTES_MAX
     }

@@ -303,7 +303,7 @@ struct Writer {
     singles: mpsc::UnboundedReceiver<Single>,
     deliveries: Turns<Waiter>,
     jobs: Turns<Waiter>,
-    /// Whether jobs found no room in the last batch.
+    /// Set when the last batch had no room for any job unit.
     jobs_are_next: bool,
     waiting: Arc<[Waiting; 2]>,
 }

@@ -111,6 +111,12 @@ pub enum QueryLimit {
         /// The limit `queries_waiting_max`.
         max: usize,
     },
+    /// The server had no memory or no room on its disk for it.
+    #[error("the query needs more than the server has: {reason}; hint: sort by indexed fields, ask for less at a time")]
+    Resources {
+        /// The database's message.
+        reason: String,
+    },
     /// The database refuses it for its values.
     #[error("the database refuses the query: {reason}")]
     Refused {
@@ -120,10 +126,11 @@ pub enum QueryLimit {
 }
 
 impl QueryLimit {
-    /// Whether the same query may succeed later. Time and turns depend on what others do, the rest on the query alone.
+    /// Returns true if the same query may succeed later: time, turns and resources depend on what others do, the rest on the
+    /// query alone.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Time { .. } | Self::Waiting { .. } => true,
+            Self::Time { .. } | Self::Waiting { .. } | Self::Resources { .. } => true,
             Self::Steps { .. } | Self::ResultBytes { .. } | Self::Refused { .. } => false,
         }
     }
@@ -137,6 +144,13 @@ impl StoreError {
     pub(crate) fn database(doing: &'static str, source: sqlx::Error) -> Self {
         Self::Database { doing, source }
     }
+}
+
+/// Returns true if a statement needed more memory or disk than there is: PostgreSQL's class 53 without `too_many_connections`, and
+/// `SQLITE_NOMEM`.
+pub(crate) fn is_out_of_resources(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "53000" | "53100" | "53200" | "53400" | "7"))
 }
 
 /// What an error of the database says about the statement that met it.

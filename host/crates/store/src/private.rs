@@ -1,4 +1,4 @@
-//! The files of SQLite are the owner's alone: they hold what customers ordered.
+//! Modes of SQLite's files: private to their owner, because they hold customers' data.
 //!
 //! SQLite gives the log and its index the mode of the database, so the database has its own before SQLite opens it.
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What SQLite adds to the database's name for the files beside it.
+/// Suffixes that SQLite appends to the database's name for the files beside it.
 const SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Makes the file unless it is there, and takes away what others may do with it and with the files beside it: all become

@@ -22,7 +22,7 @@ pub(crate) use meter::Meter;
 use meter::Reached;
 
 use crate::database::{Connection, Database};
-use crate::error::{Blame, QueryLimit, StoreError, blame};
+use crate::error::{Blame, QueryLimit, StoreError, blame, is_out_of_resources};
 use crate::link::Link;
 use crate::local::Work;
 
@@ -58,7 +58,7 @@ const ENDING_MAX: Duration = Duration::from_mins(1);
 
 /// Question that one query asks, by one or more statements. Cloned when it is asked again on a new connection.
 pub(crate) trait Ask: Clone + Send + 'static {
-    /// What it finds.
+    /// The answer.
     type Found: Send + 'static;
 
     /// Asks it, and lets `meter` count what is read.
@@ -103,6 +103,9 @@ impl Queries {
         let found = answered.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
         found.map_err(|source| match meter.limit() {
             Some(limit) => StoreError::Query(limit.named(self.connections.ms_max)),
+            None if is_out_of_resources(&source) => {
+                StoreError::Query(QueryLimit::Resources { reason: source.to_string() })
+            }
             None if blame(&source) == Blame::Values => {
                 StoreError::Query(QueryLimit::Refused { reason: source.to_string() })
             }
@@ -157,7 +160,8 @@ impl Connections {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(kept) = kept {
             match self.run_on(kept, ask.clone(), meter).await {
-                Err(error) if meter.limit().is_none() && blame(&error) == Blame::Database => {}
+                Err(error)
+                    if meter.limit().is_none() && blame(&error) == Blame::Database && !is_out_of_resources(&error) => {}
                 found => return found,
             }
         }
@@ -245,7 +249,7 @@ impl<A: Ask> Work for Metered<A> {
     }
 }
 
-/// Whether PostgreSQL ended a statement at its `statement_timeout`, or because it was asked to.
+/// Returns true if PostgreSQL ended a statement at its `statement_timeout`, or because it was cancelled.
 fn is_timeout(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code == "57014")

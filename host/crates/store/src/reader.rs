@@ -55,7 +55,7 @@ impl Question {
         }
     }
 
-    /// Whether the caller was cancelled.
+    /// Returns true if the caller was cancelled.
     fn is_closed(&self) -> bool {
         match self {
             Self::Record(.., answer) => answer.is_closed(),

@@ -49,7 +49,7 @@ impl Unit {
         }
     }
 
-    /// Whether it brings deliveries and does nothing else, so that it depends on nobody's lease or records.
+    /// Returns true if it only brings deliveries, and so depends on no lease and no record.
     pub(crate) fn is_delivery(&self) -> bool {
         let Self { shop: _, fence, finish, reads, writes, deliveries, jobs, cancels, log, now_ms: _ } = self;
         !deliveries.is_empty()

@@ -14,7 +14,7 @@ use tradewind_model::Shop;
 use super::{APP_QUERIES_AT_ONCE_MAX, QUERIES_AT_ONCE_MAX, QUERIES_WAITING_MAX};
 use crate::error::{QueryLimit, StoreError};
 
-/// Who waits and who runs.
+/// The queries that wait and those that run.
 #[derive(Debug)]
 pub(super) struct Line {
     shops: Lines<Shop>,
@@ -120,7 +120,7 @@ mod tests {
         line.turn(&Shop::new(app, shop)).await.unwrap()
     }
 
-    /// Whether a turn comes without anybody's end.
+    /// Returns true if a turn is granted immediately.
     fn is_free(line: &Line, app: &str, shop: &str) -> bool {
         use std::task::{Context, Poll, Waker};
         let turn = std::pin::pin!(turn(line, app, shop));

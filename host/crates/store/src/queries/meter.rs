@@ -1,4 +1,4 @@
-//! What a query has used, and the limit that ends it. SQLite looks at it from inside of a statement, so looking is cheap.
+//! Usage of one query, and the limit that ends it. SQLite looks at it from inside of a statement, so looking is cheap.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::error::QueryLimit;
 /// a hundredth of that.
 pub(super) const STEPS_PER_LOOK: i32 = 100;
 
-/// How much later than its `statement_timeout` a server may answer before the statement is cancelled: it is not there any more, or
+/// Grace after `statement_timeout` before a statement is cancelled from outside: the server is not there any more, or
 /// it is the second of a query's statements. 200 milliseconds: one connection less for each query that takes too long.
 const SERVER_LATE_MAX: Duration = Duration::from_millis(200);
 
