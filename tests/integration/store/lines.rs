@@ -5,7 +5,7 @@ use std::task::Poll;
 use sqlx::{Connection as _, PgConnection};
 use tradewind_store::{COMMITS_WAITING_MAX, CommitError, Ingested};
 use tradewind_tests::stores::{
-    Build as _, Place, action, commit_together, delivery, ingest, on_both, product, shop, unit,
+    Build as _, Place, action, commit_together, delivery, ingest, on_both, other_shop, product, shop, unit,
 };
 
 /// A job's transaction waits for a lock: the partition is held by another session. The same shop's deliveries go on.
@@ -36,6 +36,38 @@ async fn a_delivery_does_not_wait_for_a_transaction_of_jobs() {
     .await;
     sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
     waits.await.unwrap();
+}
+
+/// Nor does the renewal of a lease, whichever writer waits.
+#[tokio::test]
+async fn leases_do_not_wait_for_a_transaction_of_jobs() {
+    let place = Place::postgres();
+    let Place::Postgres(url) = &place else { unreachable!("it was made as one") };
+    let store = place.open().await;
+    let shops = [shop(), other_shop(0), other_shop(1), other_shop(2), other_shop(3)];
+    let held: Vec<i64> = shops.iter().map(tradewind_model::Shop::partition).collect();
+    let partitions = store.partitions().await.unwrap();
+    let own = partitions.iter().find(|partition| !held.contains(&partition.id)).unwrap();
+    store.take_partition(own, "host").await.unwrap().unwrap();
+    let mut other = PgConnection::connect(url).await.unwrap();
+    let hold = format!("begin; select * from partitions where id <> {} for update", own.id);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
+    let units = shops.iter().map(|shop| unit().of(shop).insert(&product("1"), "1"));
+    let mut wait: Vec<_> = units.map(|unit| Box::pin(store.commit(unit))).collect();
+    for _ in 0..5 {
+        for commit in &mut wait {
+            std::future::poll_fn(|cx| {
+                assert!(commit.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(store.renew_leases("host").await.unwrap().len(), 1);
+    }
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    for commit in wait {
+        commit.await.unwrap();
+    }
 }
 
 /// On SQLite, whose only writer takes them first, whatever waits before them.

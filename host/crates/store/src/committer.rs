@@ -12,8 +12,8 @@
 //! A shop's units of one line always go through the same writer, in the order in which they were handed over; shops take
 //! turns ([`crate::turns`]). On SQLite another connection writes the log back ([`crate::writeback`]).
 //!
-//! Statements that stand for themselves, the renewal of leases above all, wait for one batch at most and not for all units
-//! that wait: a host whose disk is slow keeps its leases.
+//! Statements that stand for themselves, the renewal of leases above all, have a writer of their own on PostgreSQL; on SQLite
+//! they wait for one batch at most and not for all units that wait: a host whose disk is slow keeps its leases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,10 +130,12 @@ impl From<&str> for Owned {
 /// Hands units to the writers.
 #[derive(Debug)]
 pub(crate) struct Committer {
-    /// Of jobs, of what stands for itself, and on SQLite of deliveries.
+    /// Of jobs and deployments, and on SQLite of everything else.
     writers: Vec<Inlet>,
     /// Of deliveries alone. None on SQLite.
     delivery_writers: Vec<Inlet>,
+    /// Of statements that stand for themselves. None on SQLite.
+    single_writer: Option<Inlet>,
     waiting: Arc<[Waiting; 2]>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -182,7 +184,8 @@ impl Committer {
         };
         let writers = (0..jobs).map(|_| start()).collect();
         let delivery_writers = (0..deliveries).map(|_| start()).collect();
-        Self { writers, delivery_writers, waiting, tasks: tasks.into() }
+        let single_writer = (deliveries > 0).then(&mut start);
+        Self { writers, delivery_writers, single_writer, waiting, tasks: tasks.into() }
     }
 
     /// Commits a unit and answers when it is on disk.
@@ -212,7 +215,8 @@ impl Committer {
     pub(crate) async fn execute(&self, statement: &'static Statement, values: Vec<Owned>) -> sqlx::Result<Vec<Row>> {
         let (answer, answered) = oneshot::channel();
         let closed = || sqlx::Error::WorkerCrashed;
-        self.writers[0].singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
+        let writer = self.single_writer.as_ref().unwrap_or(&self.writers[0]);
+        writer.singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -232,6 +236,7 @@ impl Committer {
     pub(crate) async fn close(mut self) {
         self.writers.clear();
         self.delivery_writers.clear();
+        self.single_writer = None;
         for task in std::mem::take(self.tasks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)) {
             // A writer that was aborted has answered nobody, and its callers know.
             let _ = task.await;
