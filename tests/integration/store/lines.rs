@@ -53,9 +53,9 @@ async fn leases_do_not_wait_for_a_transaction_of_jobs() {
     let hold = format!("begin; select * from partitions where id <> {} for update", own.id);
     sqlx::raw_sql(sqlx::AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
     let units = shops.iter().map(|shop| unit().of(shop).insert(&product("1"), "1"));
-    let mut wait: Vec<_> = units.map(|unit| Box::pin(store.commit(unit))).collect();
+    let mut blocked: Vec<_> = units.map(|unit| Box::pin(store.commit(unit))).collect();
     for _ in 0..5 {
-        for commit in &mut wait {
+        for commit in &mut blocked {
             std::future::poll_fn(|cx| {
                 assert!(commit.as_mut().poll(cx).is_pending());
                 Poll::Ready(())
@@ -65,7 +65,7 @@ async fn leases_do_not_wait_for_a_transaction_of_jobs() {
         assert_eq!(store.renew_leases("host").await.unwrap().len(), 1);
     }
     sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
-    for commit in wait {
+    for commit in blocked {
         commit.await.unwrap();
     }
 }
