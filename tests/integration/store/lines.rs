@@ -50,8 +50,8 @@ async fn leases_do_not_wait_for_a_transaction_of_jobs() {
     let own = partitions.iter().find(|partition| !held.contains(&partition.id)).unwrap();
     store.take_partition(own, "host").await.unwrap().unwrap();
     let mut other = PgConnection::connect(url).await.unwrap();
-    let hold = format!("begin; select * from partitions where id <> {} for update", own.id);
-    sqlx::raw_sql(sqlx::AssertSqlSafe(hold)).execute(&mut other).await.unwrap();
+    let lock = format!("begin; select * from partitions where id <> {} for update", own.id);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut other).await.unwrap();
     let units = shops.iter().map(|shop| unit().of(shop).insert(&product("1"), "1"));
     let mut blocked: Vec<_> = units.map(|unit| Box::pin(store.commit(unit))).collect();
     for _ in 0..5 {
