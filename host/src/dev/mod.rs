@@ -133,7 +133,12 @@ fn app(connection: Connection, plugins: &[(String, PathBuf)], folder: &Path) -> 
 /// Removes what an earlier run has left, and makes the folder.
 fn fresh(database: &Path) -> Result<()> {
     let folder = database.parent().context("the database has a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
+    let mut new = std::fs::DirBuilder::new();
+    new.recursive(true);
+    // What is in it is as private as a host's store. A folder that is there keeps its mode: other files may be in it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut new, 0o700);
+    new.create(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
     for suffix in ["", "-wal", "-shm"] {
         let mut file = database.as_os_str().to_owned();
         file.push(suffix);

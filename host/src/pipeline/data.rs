@@ -102,14 +102,14 @@ impl Context {
         let (shop, own) = self.own(model);
         let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
         let stored = self.host.store.search_count(&shop, model, &query, &ids).await;
-        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        let stored = stored.map_err(|error| self.work.query_failed(&error))?;
         Ok(query.overlay_count(stored, &own))
     }
 
     async fn page(&self, model: &Model, query: &Query) -> Answer<tradewind_model::query::Page> {
         let (shop, own) = self.own(model);
         let stored = self.host.store.search(&shop, model, query, own.len()).await;
-        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        let stored = stored.map_err(|error| self.work.query_failed(&error))?;
         Ok(query.overlay(stored, &own))
     }
 

@@ -20,6 +20,7 @@ mod echo;
 mod ending;
 mod family;
 mod job;
+mod reads;
 mod saving;
 mod session;
 mod taken;
@@ -41,6 +42,7 @@ pub use app::{App, Installed, Route};
 pub use clients::Clients;
 pub use context::{Chance, Clock, LogSink, NESTED_ACTIONS_MAX, Source};
 pub use ending::reason;
+pub use reads::UNIT_READ_BYTES_MAX;
 pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 
 use context::{Cause, Checkpoint, Context, Host};

@@ -42,7 +42,9 @@ pub(crate) struct Work {
     pub(crate) shop: Shop,
     pub(crate) now_ms: i64,
     /// Records as they were when they were first read.
-    seen: HashMap<RecordKey, Option<Stored>>,
+    pub(super) seen: HashMap<RecordKey, Option<Stored>>,
+    /// Of the documents in `seen`.
+    pub(super) seen_bytes: usize,
     /// In the order of the first write.
     written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
@@ -139,6 +141,7 @@ impl Shared {
             shop,
             now_ms,
             seen: HashMap::new(),
+            seen_bytes: 0,
             written: IndexMap::new(),
             jobs: Vec::new(),
             job_ids: HashSet::new(),
@@ -174,8 +177,7 @@ impl Shared {
         };
         let stored = store.record(&shop, key).await.map_err(|error| self.store_failed(&error))?;
         let mut work = self.lock();
-        // Somebody in the same unit may have read it meanwhile: the first reading counts.
-        work.seen.entry(key.clone()).or_insert(stored);
+        work.read(key, stored)?;
         Ok(work.known(key).flatten())
     }
 
@@ -188,10 +190,10 @@ impl Shared {
         };
         // As many as a page has.
         for keys in keys.chunks(tradewind_model::query::PAGE_MAX) {
-            let stored = store.records(&shop, keys).await.map_err(|error| self.store_failed(&error))?;
+            let stored = store.records(&shop, keys).await.map_err(|error| self.query_failed(&error))?;
             let mut work = self.lock();
             for (key, stored) in keys.iter().zip(stored) {
-                work.seen.entry(key.clone()).or_insert(stored);
+                work.read(key, stored)?;
             }
         }
         Ok(())
@@ -234,6 +236,7 @@ impl Shared {
         work.cancelled.clear();
         work.bytes = 0;
         work.emptied += 1;
+        work.seen_bytes = 0;
         Taken {
             shop: work.shop.clone(),
             now_ms: work.now_ms,
@@ -477,7 +480,7 @@ fn within(bytes: usize) -> Result<(), ActionError> {
     Err(too_much(UNIT_BYTES_MAX, "holds at most", "bytes (`unit_bytes_max`)"))
 }
 
-fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
+pub(super) fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
     let hint = "hint: enqueue a job for the rest, or use `checkpoint`";
     ActionError::permanent(code::INVALID_ARGUMENT, format!("a unit of work {verb} {max} {what}; {hint}"))
 }

@@ -7,6 +7,7 @@ mod conflicts;
 mod deliveries;
 mod jobs;
 mod probe;
+mod queries;
 mod records;
 mod success;
 mod units;

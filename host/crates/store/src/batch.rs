@@ -18,6 +18,11 @@ pub(crate) const BATCH_UNITS_MAX: usize = 256;
 /// Bytes in one transaction. 16 MiB: some 1,800 usual webhooks, and what a slow disk writes in a tenth of a second.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Units of deliveries in a batch, and their bytes, beyond which jobs that wait have the rest. Three quarters: jobs are
+/// finished while webhooks never pause.
+const BATCH_DELIVERIES_MAX: usize = BATCH_UNITS_MAX / 4 * 3;
+const BATCH_DELIVERIES_BYTES_MAX: usize = BATCH_BYTES_MAX / 4 * 3;
+
 type Tenant = (Arc<str>, Arc<str>);
 
 /// What the units of a batch touch so far.
@@ -51,6 +56,11 @@ impl Batch {
         self.enqueued.extend(unit.jobs.iter().filter_map(|job| Some((tenant(), job.id.clone()?))));
         self.cancelled.extend(unit.cancels.iter().map(|id| (tenant(), id.clone())));
         Ride::Taken
+    }
+
+    /// Returns true while deliveries leave a part of the batch to units of jobs.
+    pub(crate) fn has_room_for_jobs(&self) -> bool {
+        self.units < BATCH_DELIVERIES_MAX && self.bytes < BATCH_DELIVERIES_BYTES_MAX
     }
 
     fn is_free_of(&self, unit: &Unit) -> bool {

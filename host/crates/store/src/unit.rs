@@ -49,6 +49,19 @@ impl Unit {
         }
     }
 
+    /// Returns true if it only brings deliveries, and so depends on no lease and no record.
+    pub(crate) fn is_delivery(&self) -> bool {
+        let Self { shop: _, fence, finish, reads, writes, deliveries, jobs, cancels, log, now_ms: _ } = self;
+        !deliveries.is_empty()
+            && fence.is_none()
+            && finish.is_none()
+            && reads.is_empty()
+            && writes.is_empty()
+            && jobs.is_empty()
+            && cancels.is_empty()
+            && log.is_empty()
+    }
+
     /// Bytes that the unit brings to the database, to bound what waits in memory.
     pub(crate) fn bytes(&self) -> usize {
         let deliveries = self.deliveries.iter().map(|delivery| delivery.body.len() + delivery.headers.as_str().len());
