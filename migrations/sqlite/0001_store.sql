@@ -83,6 +83,7 @@ CREATE TABLE jobs (
     error TEXT,
     created_ms INTEGER NOT NULL,
     parked_ms INTEGER,
+    starts INTEGER NOT NULL DEFAULT 0,
     CHECK ((state = 2) = (reason IS NOT NULL)),
     CHECK (rank BETWEEN 0 AND 2 AND (lane IS NULL OR rank = 1)),
     CHECK (lane IS NULL OR queue IS NULL)
@@ -112,7 +113,8 @@ CREATE TABLE invocations (
     duration_us INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX invocations_delivery ON invocations (delivery_seq) WHERE delivery_seq IS NOT NULL;
-CREATE INDEX invocations_job ON invocations (app, shop, job_id) WHERE job_id IS NOT NULL;
+-- With `seq`, so that the newest entry of an id is found among any number of them.
+CREATE INDEX invocations_job ON invocations (app, shop, job_id, seq) WHERE job_id IS NOT NULL;
 
 -- The models of each app as they were deployed, and the indexes and views that were made for them.
 CREATE TABLE deployments (

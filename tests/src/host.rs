@@ -26,6 +26,9 @@ use crate::stores::{NOW_MS, Place, delivery};
 /// The app of the tests.
 pub const APP: &str = "tagger";
 
+/// Milliseconds that a query may run here. 60,000: tests run side by side on a busy machine.
+const QUERY_MS_MAX: u64 = 60_000;
+
 /// Who holds the partitions.
 const OWNER: &str = "test";
 
@@ -146,7 +149,7 @@ impl TestHost {
 
     /// A host without an app, whose plugins reach platforms by these clients.
     pub async fn connected(place: &Place, clients: Option<Arc<dyn Clients>>) -> Self {
-        let store = Arc::new(place.open().await);
+        let store = Arc::new(place.open().await.with_query_ms_max(QUERY_MS_MAX));
         let clock = Arc::new(TestClock(AtomicI64::new(NOW_MS)));
         let log = Arc::new(TestLog::default());
         let mappers: HashMap<String, Arc<dyn Mapper>> = [("shopify".to_owned(), Arc::new(TestMapper) as _)].into();

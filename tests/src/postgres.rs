@@ -110,13 +110,19 @@ impl Cluster {
     ///
     /// The URL leads through the Unix socket; [`Cluster::over_tcp`] has the other way.
     pub fn database(&self, hint: &str) -> anyhow::Result<String> {
+        self.database_with(hint, "")
+    }
+
+    /// The same with options of `create database`.
+    pub fn database_with(&self, hint: &str, options: &str) -> anyhow::Result<String> {
         let hint: String =
             hint.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
         let hint = hint.to_ascii_lowercase();
         // A name has at most 63 bytes.
         let hint = hint.get(..40).unwrap_or(&hint);
         let name = format!("{hint}_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.ask(&format!("create database \"{name}\"")).with_context(|| format!("making the database `{name}`"))?;
+        self.ask(&format!("create database \"{name}\" {options}"))
+            .with_context(|| format!("making the database `{name}`"))?;
         Ok(self.url(&name))
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Limit = 5,
     /// Something around the plugin failed: a file, a tool, the store, the host.
     Failed = 6,
+    /// The host stood still and ended itself.
+    Standstill = 7,
 }
 
 /// The part of `--help` that explains the codes.

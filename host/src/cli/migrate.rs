@@ -38,7 +38,10 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
 
 async fn migrate(place: &Place) -> Result<Exit, Fail> {
     if let Some(folder) = place.missing_folder() {
-        return Err(Fail::usage(format_args!("the folder `{}` is not there; hint: make it first", folder.display())));
+        return Err(Fail::usage(format_args!(
+            "the folder `{}` is not there; hint: make it first, for its owner alone: `mkdir -m 700`",
+            folder.display()
+        )));
     }
     let MigrationState { applied, known } = place.migration_state().await?;
     // What is newer is refused by the store, with what to do.

@@ -27,7 +27,8 @@ Exit codes:
   0  it was stopped
   2  wrong usage, or a file or a store that is not what it should be
   3  a plugin cannot be installed
-  6  the store failed, or an address cannot be listened on";
+  6  the store failed, or an address cannot be listened on
+  7  the host stood still for `limits.watchdog_seconds` and ended itself";
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -54,7 +55,8 @@ async fn serve(server: config::Server, surroundings: &Surroundings) -> Result<Ex
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
     let apps: Vec<_> = server.apps.iter().map(|app| (app.name.clone(), app.connections.clone())).collect();
-    let host = Host::start(server, start(surroundings)).await.map_err(Fail::from_start)?;
+    let start = Start { on_standstill: Some(Box::new(stood_still)), ..start(surroundings) };
+    let host = Host::start(server, start).await.map_err(Fail::from_start)?;
     let mut told = format!("webhooks come in at http://{}, operators look at http://{}\n", host.public(), host.admin());
     for (app, connections) in &apps {
         for connection in connections.keys() {
@@ -72,6 +74,12 @@ async fn serve(server: config::Server, surroundings: &Surroundings) -> Result<Ex
     Ok(Exit::Fine)
 }
 
+/// Ends the process: what stands still cannot be stopped in order.
+fn stood_still(what: &str) {
+    tracing::error!("{what}; hint: the last jobs that were started are named in the log, and are tried again");
+    std::process::exit(Exit::Standstill as i32);
+}
+
 fn printable_lines(text: &str) -> String {
     text.lines().map(|line| printable(line) + "\n").collect()
 }
@@ -86,6 +94,7 @@ pub(super) fn start(surroundings: &Surroundings) -> Start {
         // The leases of an earlier start with the same process id are somebody else's.
         host: format!("{process}-{now:x}"),
         watch: Arc::new(Unwatched),
+        on_standstill: None,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! To add one: a field, a line in [`KEYS`], and a row in `docs/configuration.md`.
 
+use tradewind_store::QUERY_MS_MAX;
+
 use super::document::Section;
 
 /// The limits of a host.
@@ -18,9 +20,14 @@ pub struct Limits {
     pub tombstones_days: u64,
     /// Bytes of all sandboxes' memories together; who needs more waits. 4 GiB: the bound of what plugins take from a machine.
     pub sandbox_bytes_max: u64,
+    /// Milliseconds that a query of a plugin may run. 2,000: what a call may compute; a query that an index serves takes a few.
+    pub query_ms_max: u64,
     /// Seconds that work under way has to end after the host is told to stop. 25: what orchestrators wait, 30, less the time to
     /// close what is open.
     pub drain_seconds: u64,
+    /// Seconds that a host may stand still before it ends itself. 60: a host call takes a second at most, and a disk that
+    /// answers after half a minute is to be waited for.
+    pub watchdog_seconds: u64,
 }
 
 impl Default for Limits {
@@ -31,7 +38,9 @@ impl Default for Limits {
             invocations_days: 30,
             tombstones_days: 30,
             sandbox_bytes_max: 4 << 30,
+            query_ms_max: QUERY_MS_MAX,
             drain_seconds: 25,
+            watchdog_seconds: 60,
         }
     }
 }
@@ -50,7 +59,9 @@ const KEYS: &[Key] = &[
     ("invocations_days", |limits| &mut limits.invocations_days, 1, DAYS_MAX),
     ("tombstones_days", |limits| &mut limits.tombstones_days, 1, DAYS_MAX),
     ("sandbox_bytes_max", |limits| &mut limits.sandbox_bytes_max, 128 << 20, 1 << 40),
+    ("query_ms_max", |limits| &mut limits.query_ms_max, 10, 60_000),
     ("drain_seconds", |limits| &mut limits.drain_seconds, 0, 3_600),
+    ("watchdog_seconds", |limits| &mut limits.watchdog_seconds, 5, 3_600),
 ];
 
 /// Reads the section.

@@ -96,7 +96,7 @@ impl World {
         server.limits.drain_seconds = 2;
         server.apps = vec![app.clone()];
         let host = format!("dev-{}", std::process::id());
-        let host = Host::start(server, Start { clock, seed, host, watch: feed as _ }).await?;
+        let host = Host::start(server, Start { clock, seed, host, watch: feed as _, on_standstill: None }).await?;
 
         let address = format!("http://{}{}", host.public(), config::webhook_path(APP, CONNECTION));
         let topics = ["products/create", "products/update", "products/delete", "shop/update", "app/uninstalled"];
@@ -133,7 +133,12 @@ fn app(connection: Connection, plugins: &[(String, PathBuf)], folder: &Path) -> 
 /// Removes what an earlier run has left, and makes the folder.
 fn fresh(database: &Path) -> Result<()> {
     let folder = database.parent().context("the database has a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
+    let mut new = std::fs::DirBuilder::new();
+    new.recursive(true);
+    // What is in it is as private as a host's store. A folder that is there keeps its mode: other files may be in it.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut new, 0o700);
+    new.create(folder).with_context(|| format!("`{}` cannot be made", folder.display()))?;
     for suffix in ["", "-wal", "-shm"] {
         let mut file = database.as_os_str().to_owned();
         file.push(suffix);

@@ -96,7 +96,7 @@ impl Context {
         self.work.watch(&self.host.store, &model.name, &query, true);
         let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
         let stored = self.host.store.search_count(&shop, model, &query, &ids).await;
-        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        let stored = stored.map_err(|error| self.work.query_failed(&error))?;
         Ok(query.overlay_count(stored, &own))
     }
 
@@ -124,7 +124,7 @@ impl Context {
     ) -> Answer<tradewind_model::query::Page> {
         self.work.watch(&self.host.store, &model.name, query, false);
         let stored = self.host.store.search(shop, model, query, own.len()).await;
-        let stored = stored.map_err(|error| self.work.store_failed(&error))?;
+        let stored = stored.map_err(|error| self.work.query_failed(&error))?;
         Ok(query.overlay(stored, own))
     }
 

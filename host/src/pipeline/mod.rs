@@ -23,6 +23,7 @@ mod incoming;
 mod job;
 mod lines;
 mod outcome;
+mod reads;
 mod saving;
 mod session;
 mod taken;
@@ -44,6 +45,7 @@ pub use app::{App, Installed, Route};
 pub use clients::Clients;
 pub use context::{Chance, Clock, LogSink, NESTED_ACTIONS_MAX, Source};
 pub use ending::reason;
+pub use reads::UNIT_READ_BYTES_MAX;
 pub use work::{UNIT_BYTES_MAX, UNIT_JOBS_MAX, UNIT_WRITES_MAX};
 
 use context::{Cause, Checkpoint, Context, Host};
@@ -366,7 +368,7 @@ impl Pipeline {
         };
         let error = match &how {
             How::Again { error, .. } | How::Park { error, .. } => error.clone(),
-            How::Done | How::Checkpoint { .. } => None,
+            How::Done | How::Started | How::Checkpoint { .. } => None,
         };
         Ok((how, outcome, error))
     }

@@ -82,7 +82,7 @@ pub(super) fn with_error(how: How, other: impl FnOnce(Json) -> Json) -> How {
     match how {
         How::Again { run_at_ms, attempts, error } => How::Again { run_at_ms, attempts, error: error.map(other) },
         How::Park { attempts, reason, error } => How::Park { attempts, reason, error: error.map(other) },
-        how @ (How::Done | How::Checkpoint { .. }) => how,
+        how @ (How::Done | How::Started | How::Checkpoint { .. }) => how,
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn ended(how: &How, made: Vec<(i64, NewJob)>) -> Ended {
     match how {
         How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms: *run_at_ms, attempts: *attempts, made },
         How::Park { reason, .. } => Ended::Parked { reason: reason.clone(), made },
-        How::Done | How::Checkpoint { .. } => Ended::Done(made),
+        How::Done | How::Started | How::Checkpoint { .. } => Ended::Done(made),
     }
 }
 

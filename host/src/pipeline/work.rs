@@ -46,6 +46,8 @@ pub(crate) struct Work {
     pub(crate) now_ms: i64,
     /// Records as they were when they were first read.
     pub(super) seen: HashMap<RecordKey, Option<Stored>>,
+    /// Of the documents in `seen`.
+    pub(super) seen_bytes: usize,
     /// What the answers of its queries depend on; none before the first.
     pub(super) watch: Option<Watch>,
     /// The lines in which it has its turn, and those that a commit before its end has lost.
@@ -153,6 +155,7 @@ impl Shared {
             shop,
             now_ms,
             seen: HashMap::new(),
+            seen_bytes: 0,
             watch: None,
             held: Places::new(),
             lost: Places::new(),
@@ -193,8 +196,7 @@ impl Shared {
         };
         let stored = store.record(&shop, key).await.map_err(|error| self.store_failed(&error))?;
         let mut work = self.lock();
-        // Somebody in the same unit may have read it meanwhile: the first reading counts.
-        work.seen.entry(key.clone()).or_insert(stored);
+        work.read(key, stored)?;
         Ok(work.known(key).flatten())
     }
 
@@ -207,10 +209,10 @@ impl Shared {
         };
         // As many as a page has.
         for keys in keys.chunks(tradewind_model::query::PAGE_MAX) {
-            let stored = store.records(&shop, keys).await.map_err(|error| self.store_failed(&error))?;
+            let stored = store.records(&shop, keys).await.map_err(|error| self.query_failed(&error))?;
             let mut work = self.lock();
             for (key, stored) in keys.iter().zip(stored) {
-                work.seen.entry(key.clone()).or_insert(stored);
+                work.read(key, stored)?;
             }
         }
         Ok(())
@@ -253,6 +255,7 @@ impl Shared {
         work.cancelled.clear();
         work.bytes = 0;
         work.emptied += 1;
+        work.seen_bytes = 0;
         Taken {
             shop: work.shop.clone(),
             now_ms: work.now_ms,
@@ -497,7 +500,7 @@ fn within(bytes: usize) -> Result<(), ActionError> {
     Err(too_much(UNIT_BYTES_MAX, "holds at most", "bytes (`unit_bytes_max`)"))
 }
 
-fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
+pub(super) fn too_much(max: usize, verb: &str, what: &str) -> ActionError {
     let hint = "hint: enqueue a job for the rest, or use `checkpoint`";
     ActionError::permanent(code::INVALID_ARGUMENT, format!("a unit of work {verb} {max} {what}; {hint}"))
 }

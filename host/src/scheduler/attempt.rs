@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use tradewind_model::job_options::{Priority, QueueName};
 use tradewind_model::schedule::{Head, Lane, Queue};
 use tradewind_model::{ActionError, Json, Shop};
@@ -14,6 +15,13 @@ use crate::pipeline::Ended;
 
 /// Why a job is parked that made the host panic. Persisted: never rename it.
 pub const HOST_PANIC: &str = "host-panic";
+
+/// Why a job is parked that was running each time when its host died. Persisted: never rename it.
+pub const HOST_DIED: &str = "host-died";
+
+/// How often a host may have died while a job ran before the job is parked. 3: the first may have been somebody else's fault,
+/// and from the second on it runs without others of its kind beside it.
+pub const DEATHS_MAX: u32 = 3;
 
 /// What the schedule carries of a job for us.
 #[derive(Clone, Debug)]
@@ -73,6 +81,7 @@ pub(crate) fn committed(shop: &Shop, seq: i64, new: NewJob, now_ms: i64) -> Job 
         state: JobState::Queued,
         run_at_ms: 0,
         attempts: 0,
+        starts: 0,
         depth: new.depth,
         delivery_seq: new.delivery_seq,
         policy: new.policy,
@@ -85,8 +94,16 @@ pub(crate) fn committed(shop: &Shop, seq: i64, new: NewJob, now_ms: i64) -> Job 
     }
 }
 
-/// Makes one attempt at a job.
-pub(crate) async fn attempt<R: Runs>(store: &Store, runs: &R, tag: Tag, fence: Fence, now_ms: i64) -> Ended {
+/// Makes one attempt at a job. `suspects` is given for a job that another owner of its partition, or an earlier start of this
+/// host, has left: it may have been running when that one died.
+pub(crate) async fn attempt<R: Runs>(
+    store: &Store,
+    runs: &R,
+    tag: Tag,
+    fence: Fence,
+    now_ms: i64,
+    suspects: Option<&Mutex<()>>,
+) -> Ended {
     let mut job = tag.job;
     if tag.stale {
         job = match store.job(job.seq).await {
@@ -103,26 +120,48 @@ pub(crate) async fn attempt<R: Runs>(store: &Store, runs: &R, tag: Tag, fence: F
         };
     }
     if tag.panics >= HOST_PANICS_MAX {
-        return park(store, &job, fence, tag.panics, now_ms).await;
+        let message =
+            format!("the host panicked {} times while it ran the job; hint: its log has the place", tag.panics);
+        return park(store, &job, fence, HOST_PANIC, message, now_ms).await;
     }
-    runs.run(&job, fence).await
+    let Some(suspects) = suspects else { return runs.run(&job, fence).await };
+    // The first start of all is not written down.
+    let deaths = job.starts + 1;
+    if deaths >= DEATHS_MAX {
+        let message =
+            format!("the host died {deaths} times while it ran the job; hint: look what the plugin was given");
+        return park(store, &job, fence, HOST_DIED, message, now_ms).await;
+    }
+    // What may have killed a host runs alone, so that what ran beside it then is not taken for it.
+    let _alone = if job.starts > 0 { Some(suspects.lock().await) } else { None };
+    let mut unit = Unit::new(job.shop.clone(), now_ms);
+    unit.fence = Some(fence.clone());
+    unit.finish = Some(Finish { job: job.seq, how: How::Started });
+    match store.commit(unit).await {
+        Ok(_) => runs.run(&job, fence).await,
+        Err(error) => not_committed(error),
+    }
 }
 
 /// Parks a job that the host cannot run.
-async fn park(store: &Store, job: &Job, fence: Fence, panics: u32, now_ms: i64) -> Ended {
-    let error = ActionError::permanent(
-        HOST_PANIC,
-        format!("the host panicked {panics} times while it ran the job; hint: its log has the place"),
-    );
-    let how = How::Park { attempts: job.attempts, reason: HOST_PANIC.to_owned(), error: Json::of(&error).ok() };
+async fn park(store: &Store, job: &Job, fence: Fence, reason: &str, message: String, now_ms: i64) -> Ended {
+    let error = ActionError::permanent(reason, message);
+    let how = How::Park { attempts: job.attempts, reason: reason.to_owned(), error: Json::of(&error).ok() };
     let mut unit = Unit::new(job.shop.clone(), now_ms);
     unit.fence = Some(fence);
     unit.finish = Some(Finish { job: job.seq, how });
     match store.commit(unit).await {
-        Ok(_) => Ended::Parked { reason: HOST_PANIC.to_owned(), made: Vec::new() },
-        Err(CommitError::Fenced { .. }) => Ended::Fenced,
-        Err(CommitError::JobGone { .. }) => Ended::Gone,
-        Err(error) => Ended::Unknown(error.to_string()),
+        Ok(_) => Ended::Parked { reason: reason.to_owned(), made: Vec::new() },
+        Err(error) => not_committed(error),
+    }
+}
+
+/// What is known of a job of which not even the start, or the end, was committed.
+fn not_committed(error: CommitError) -> Ended {
+    match error {
+        CommitError::Fenced { .. } => Ended::Fenced,
+        CommitError::JobGone { .. } => Ended::Gone,
+        error => Ended::Unknown(error.to_string()),
     }
 }
 

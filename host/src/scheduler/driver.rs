@@ -1,6 +1,6 @@
 //! The one task that decides: it takes in what has happened, starts what may start, and sleeps until the next thing is due.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub(super) struct Driver<R> {
     pub(super) attempts: JoinSet<Ended>,
     pub(super) running: HashMap<Id, Run>,
     pub(super) remembered: Remembered,
+    /// Jobs that this process has started and whose end is not written down: it did not die while they ran.
+    pub(super) started_here: HashSet<i64>,
     pub(super) tasks: JoinSet<News>,
     pub(super) owned: BTreeMap<i64, Owned>,
     pub(super) leases: Leases,
@@ -106,6 +108,7 @@ impl<R: Runs> Driver<R> {
             attempts: JoinSet::new(),
             running: HashMap::new(),
             remembered: Remembered::default(),
+            started_here: HashSet::new(),
             tasks,
             owned: BTreeMap::new(),
             leases: Leases::new(config.host.clone(), Duration::from_millis(config.lease_ms)),

@@ -43,9 +43,9 @@ use tokio::task::JoinHandle;
 use tradewind_model::Shop;
 use tradewind_store::{Fence, Ingested, Job, JobKind, NewJob, Store};
 
-pub use attempt::HOST_PANIC;
+pub use attempt::{DEATHS_MAX, HOST_DIED, HOST_PANIC};
 pub use driver::changed;
-pub use limits::{HOST_PANICS_MAX, MESSAGES_MAX, PAYLOADS_BYTES_MAX};
+pub use limits::{BEATS_PER_LEASE, HOST_PANICS_MAX, MESSAGES_MAX, PAYLOADS_BYTES_MAX};
 
 use crate::pipeline::{Clock, Ended, Pipeline};
 use driver::Driver;
@@ -79,6 +79,8 @@ pub struct Config {
     pub poll_ms: u64,
     /// How long a partition that goes to another host waits for what still runs, in milliseconds.
     pub hand_over_ms: u64,
+    /// Where attempts run; none for the executor that the scheduler runs on.
+    pub workers: Option<tokio::runtime::Handle>,
 }
 
 impl Config {
@@ -91,6 +93,7 @@ impl Config {
             lease_ms: limits::LEASE_MS,
             poll_ms: limits::POLL_MS,
             hand_over_ms: limits::HAND_OVER_MS,
+            workers: None,
         }
     }
 }
@@ -138,6 +141,8 @@ pub(crate) struct Shared {
     handed_over: AtomicU64,
     refills: AtomicU64,
     leases_lost: AtomicU64,
+    /// Held by the one job that runs although the host died while it ran before.
+    suspects: tokio::sync::Mutex<()>,
     last_error: Mutex<Option<String>>,
     missed: Missed,
     payloads: Payloads,

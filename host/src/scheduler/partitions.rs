@@ -15,12 +15,15 @@ use super::driver::{Driver, News};
 use super::leases::{self, LEASES_CHANGED, Round};
 use super::limits::{BEATS_PER_LEASE, LEASES_AT_ONCE_MAX, READ_PAUSE};
 use super::reading::{self, Depth, Taken};
+use super::runs::Run;
 
 /// A partition that is ours, or is about to be.
 #[derive(Debug)]
 pub(super) struct Owned {
     /// Under which it was taken.
     pub(super) epoch: i64,
+    /// The greatest number of a job when it was taken.
+    pub(super) left_over: i64,
     pub(super) state: State,
     /// When it was ours for certain: a renewal that was asked for before does not tell of it.
     since: Instant,
@@ -80,6 +83,7 @@ impl<R: Runs> Driver<R> {
         for (part, epoch, until) in leaving {
             if self.running.values().any(|run| run.fence.part == part) {
                 if now >= until {
+                    self.forget_starts(part, epoch);
                     self.abort(part);
                 } else {
                     wake_at = wake_at.min(until);
@@ -170,6 +174,7 @@ impl<R: Runs> Driver<R> {
             part,
             Owned {
                 epoch: seen.epoch + 1,
+                left_over: 0,
                 state: State::Taking(HashSet::new()),
                 since: now,
                 next_due_ms: None,
@@ -187,8 +192,9 @@ impl<R: Runs> Driver<R> {
         let State::Taking(late) = &mut owned.state else { return };
         let late = std::mem::take(late);
         match taken {
-            Ok(Some(Taken { epoch, looked })) if epoch == owned.epoch => {
+            Ok(Some(Taken { epoch, left_over, looked })) if epoch == owned.epoch => {
                 owned.state = State::Active;
+                owned.left_over = left_over;
                 owned.since = Instant::now();
                 self.looked(Depth::Full, looked);
                 for shop in late {
@@ -263,13 +269,25 @@ impl<R: Runs> Driver<R> {
         self.remember(why);
         self.owned.clear();
         self.schedule.drop_partitions(|_| true);
+        self.started_here.extend(self.running.values().map(Run::seq));
         self.attempts.abort_all();
     }
 
-    fn abort(&self, part: i64) {
+    /// Aborts what runs of a partition. It did not kill this host: should it start here again, that is no second start.
+    fn abort(&mut self, part: i64) {
         for run in self.running.values().filter(|run| run.fence.part == part) {
+            self.started_here.insert(run.seq());
             run.abort.abort();
         }
+    }
+
+    /// Takes back that jobs of a partition were started, before they are aborted in an orderly way.
+    fn forget_starts(&mut self, part: i64, epoch: i64) {
+        let running = self.running.values().filter(|run| run.fence.part == part && run.fence.epoch == epoch);
+        let started: Vec<i64> = running.map(Run::seq).collect();
+        let store = Arc::clone(&self.store);
+        // What is not taken back counts as one start more than there was.
+        self.tasks.spawn(async move { store.forget_starts(&started).await.map_or(News::Over, |()| News::Over) });
     }
 
     pub(super) fn lease(&self) -> Duration {

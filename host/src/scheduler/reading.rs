@@ -34,6 +34,8 @@ pub(crate) struct Looked {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) epoch: i64,
+    /// The greatest number of a job when it was taken: those up to it were left by others.
+    pub(crate) left_over: i64,
     pub(crate) looked: Looked,
 }
 
@@ -67,7 +69,8 @@ pub(crate) async fn look(store: &Store, part: i64) -> Result<Looked, StoreError>
 /// Takes a partition, if it still is as it was seen, and looks at what waits in it.
 pub(crate) async fn take(store: &Store, seen: &Partition, host: &str) -> Result<Option<Taken>, StoreError> {
     let Some(epoch) = store.take_partition(seen, host).await? else { return Ok(None) };
-    Ok(Some(Taken { epoch, looked: look(store, seen.id).await? }))
+    let left_over = store.last_job().await?;
+    Ok(Some(Taken { epoch, left_over, looked: look(store, seen.id).await? }))
 }
 
 /// Brings a partition's delayed jobs that are due to the queue. Answers them and when the next is due.

@@ -27,6 +27,13 @@ pub(super) struct Run {
     pub(super) abort: AbortHandle,
 }
 
+impl Run {
+    /// The job's number.
+    pub(super) fn seq(&self) -> i64 {
+        self.head.seq
+    }
+}
+
 /// The numbers of the last jobs that ended.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
@@ -64,9 +71,16 @@ impl<R: Runs> Driver<R> {
                 continue;
             };
             let fence = Fence { part, epoch: owned.epoch };
-            let (store, runs, tag, held) =
-                (Arc::clone(&self.store), Arc::clone(&self.runs), head.tag.clone(), fence.clone());
-            let abort = self.attempts.spawn(async move { attempt(&store, &*runs, tag, held, now_ms).await });
+            let is_left_over = head.seq <= owned.left_over && !self.started_here.remove(&head.seq);
+            let (store, runs, shared) = (Arc::clone(&self.store), Arc::clone(&self.runs), Arc::clone(&self.shared));
+            let (tag, held) = (head.tag.clone(), fence.clone());
+            let attempt = async move {
+                attempt(&store, &*runs, tag, held, now_ms, is_left_over.then_some(&shared.suspects)).await
+            };
+            let abort = match &self.config.workers {
+                Some(workers) => self.attempts.spawn_on(attempt, workers),
+                None => self.attempts.spawn(attempt),
+            };
             self.running.insert(abort.id(), Run { head, fence, started: now, abort });
             self.shared.started.fetch_add(1, Ordering::Relaxed);
         }
@@ -170,6 +184,7 @@ impl<R: Runs> Driver<R> {
         }
         // It may have made jobs that nobody has told of: whatever comes now waits until they are read.
         self.look_for_made(head.part, &head.shop, head.seq);
+        self.started_here.insert(head.seq);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.unknown);
         head.tag = Tag { unknown: head.tag.unknown.saturating_add(1), ..head.tag.to_read_again() };
         self.put_back_after(head, ran_us, pause);
@@ -186,6 +201,7 @@ impl<R: Runs> Driver<R> {
             "the host panicked in a job"
         );
         self.remember(&error);
+        self.started_here.insert(head.seq);
         let pause = doubled(UNKNOWN_PAUSE, head.tag.panics);
         head.tag = Tag { panics: head.tag.panics.saturating_add(1), ..head.tag.to_read_again() };
         self.put_back_after(head, ran_us, pause);

@@ -9,6 +9,8 @@ mod clients;
 mod logs;
 mod metrics;
 mod retention;
+mod watchdog;
+mod workers;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use tradewind_store::{Engine, Location, Store};
 pub use clients::Connections;
 pub use logs::{Listening, listen};
 pub use metrics::Metrics;
+pub use watchdog::OnStandstill;
 
 use crate::config::{self, ExposeSecret};
 use crate::ingress::{Doors, Ingress, Server};
@@ -41,6 +44,8 @@ pub struct Start {
     pub host: String,
     /// Whoever else is told what happens.
     pub watch: Arc<dyn Watch>,
+    /// Ends a process that stands still; none where nobody would start it again.
+    pub on_standstill: Option<OnStandstill>,
 }
 
 /// A host that runs.
@@ -57,6 +62,8 @@ pub struct Host {
     public: Server,
     admin: Server,
     retention: retention::Retention,
+    _watchdog: Option<watchdog::Watchdog>,
+    workers: workers::Workers,
     /// Adds up what is measured, and ends with it.
     _added_up: JoinSet<()>,
     drain: Duration,
@@ -65,12 +72,13 @@ pub struct Host {
 impl Host {
     /// Starts everything that a configuration says. The store has to be migrated.
     pub async fn start(server: config::Server, start: Start) -> Result<Self> {
-        let Start { clock, seed, host, watch } = start;
+        let Start { clock, seed, host, watch, on_standstill } = start;
+        let workers = workers::Workers::start().context("the threads that run plugins")?;
         let metrics = Arc::new(Metrics::install());
         let added_up = metrics.add_up();
         let watch: Arc<dyn Watch> = Arc::new(Both(Arc::clone(&metrics) as _, watch));
         let location = Location::parse(server.store.expose_secret()).context("the store's address")?;
-        let store = Arc::new(Store::open(&location).await?);
+        let store = Arc::new(Store::open(&location).await?.with_query_ms_max(server.limits.query_ms_max));
         let runtime = RuntimeConfig {
             limits: CallLimits::default(),
             sandbox_bytes_max: server.limits.sandbox_bytes_max,
@@ -97,7 +105,7 @@ impl Host {
             built.push(apps::install(app, &store, &runtime, &pipeline, clock.now(), seed).await?);
         }
         connections.replace(&server.apps);
-        let config = SchedulerConfig::new(host);
+        let config = SchedulerConfig { workers: workers.handle(), ..SchedulerConfig::new(host) };
         let scheduler =
             Arc::new(Scheduler::start(Arc::clone(&store), Arc::clone(&pipeline), Arc::clone(&clock), config));
         let ingress = Ingress::new(
@@ -116,6 +124,14 @@ impl Host {
         let public = public.with_context(|| listening(server.listen.public))?;
         let retention = retention::Retention::start(Arc::clone(&store), Arc::clone(&clock), &server.limits);
         let drain = Duration::from_secs(server.limits.drain_seconds);
+        let watchdog = on_standstill.map(|on_standstill| {
+            let front = ("front", tokio::runtime::Handle::current());
+            let work = workers.handle().map(|handle| ("work", handle));
+            let executors: Vec<_> = [Some(front), work].into_iter().flatten().collect();
+            let max = Duration::from_secs(server.limits.watchdog_seconds);
+            watchdog::Watchdog::start(&executors, max, on_standstill)
+        });
+        let watchdog = watchdog.transpose().context("the watchdog's thread")?;
         let apps = server.apps.into_iter().map(|app| (app.name.clone(), app)).collect();
         Ok(Self {
             store,
@@ -130,6 +146,8 @@ impl Host {
             public,
             admin,
             retention,
+            _watchdog: watchdog,
+            workers,
             _added_up: added_up,
             drain,
         })
@@ -184,6 +202,8 @@ impl Host {
         self.scheduler.stop(left()).await;
         self.admin.stop(Duration::from_secs(1)).await;
         drop((self.scheduler, self.pipeline));
+        // What still computes is abandoned; nothing of it is committed.
+        drop(self.workers);
         if let Ok(store) = Arc::try_unwrap(self.store) {
             store.close().await;
         }

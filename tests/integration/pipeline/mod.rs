@@ -9,6 +9,7 @@ mod deliveries;
 mod isolation;
 mod jobs;
 mod probe;
+mod queries;
 mod records;
 mod spellings;
 mod success;

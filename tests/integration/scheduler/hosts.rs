@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tradewind_host::scheduler::Config;
+use tradewind_host::scheduler::{BEATS_PER_LEASE, Config, HOST_DIED};
 use tradewind_store::CommitError;
 use tradewind_tests::stores::{action, on_both, shop};
 
@@ -159,4 +159,77 @@ async fn a_stop_does_not_wait_for_ever() {
         assert!(store.partitions().await.unwrap().iter().all(|partition| partition.owner.is_none()));
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_hosts_die_is_parked_and_its_neighbours_are_done() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        let mut killer = 0;
+        // Each host dies while it runs the killer; on the first one the others run beside it.
+        for (host, beside) in [("a", 4), ("b", 4), ("c", 1)] {
+            let is_first = host == "a";
+            let says =
+                move |job: &tradewind_store::Job| if is_first || job.depth == 7 { Act::Hold } else { Act::Finish };
+            let worker = Worker::new(&store, &clock, says);
+            let scheduler = start(&worker, brief(host));
+            until_alone(&scheduler).await;
+            if is_first {
+                let job = tradewind_store::NewJob { depth: 7, ..action() };
+                let made = enqueue(&store, &shop(), vec![job, action(), action(), action()]).await;
+                killer = made[0].0;
+                scheduler.offer(&shop(), made);
+            }
+            until("they run", || worker.starts() == beside).await;
+            if host == "b" {
+                until("the others are done", || worker.done().len() == 3).await;
+            }
+            // Like a crash: nothing is given back.
+            drop(scheduler);
+        }
+        let worker = Worker::new(&store, &clock, |_| Act::Finish);
+        let scheduler = start(&worker, brief("d"));
+        eventually("the killer is parked", async || {
+            waiting(&store).await.iter().all(|job| job.state == tradewind_store::JobState::Parked)
+        })
+        .await;
+        let left = waiting(&store).await;
+        assert_eq!(left.iter().map(|job| job.seq).collect::<Vec<_>>(), [killer]);
+        assert_eq!(left[0].reason.as_deref(), Some(HOST_DIED));
+        assert_eq!(worker.starts(), 0, "it was run a fourth time");
+        // An operator who lets it run again lets it run.
+        store.retry_jobs(&tradewind_store::JobFilter::default()).await.unwrap();
+        scheduler.look(shop().partition(), &shop());
+        until("it is done", || worker.done() == [killer]).await;
+        stop(scheduler).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_stop_in_order_are_no_deaths() {
+    on_both(async |place| {
+        let store = Arc::new(place.open().await);
+        let clock = Frozen::new();
+        enqueue(&store, &shop(), vec![action()]).await;
+        for host in ["a", "b", "c", "d"] {
+            let worker = Worker::new(&store, &clock, |_| Act::Hold);
+            let scheduler = start(&worker, config(host));
+            until_alone(&scheduler).await;
+            until("it runs", || worker.starts() == 1).await;
+            scheduler.stop(std::time::Duration::ZERO).await;
+        }
+        let left = waiting(&store).await;
+        assert_eq!((left.len(), left[0].reason.as_deref()), (1, None));
+    })
+    .await;
+}
+
+#[test]
+fn a_dead_host_is_taken_over_within_ten_seconds() {
+    let config = Config::new("a");
+    // Others look once in a beat, and see that nothing has moved for a lease; then they take all partitions in four rounds.
+    let found_ms = config.lease_ms + config.lease_ms / u64::from(BEATS_PER_LEASE);
+    assert!(found_ms <= 9_000, "{found_ms} ms");
 }

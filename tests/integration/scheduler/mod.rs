@@ -141,7 +141,7 @@ impl Worker {
             Ok(committed) => match how {
                 How::Again { run_at_ms, attempts, .. } => Ended::Again { run_at_ms, attempts, made: Vec::new() },
                 How::Park { reason, .. } => Ended::Parked { reason, made: Vec::new() },
-                How::Done | How::Checkpoint { .. } => {
+                How::Done | How::Started | How::Checkpoint { .. } => {
                     self.done.lock().unwrap().push(job.seq);
                     CHANGED.notify_waiters();
                     Ended::Done(committed.jobs.into_iter().flatten().zip(jobs).collect())

@@ -42,6 +42,7 @@ async fn a_job_comes_back_as_it_was_enqueued() {
             id: full.id,
             state: JobState::Delayed,
             run_at_ms: NOW_MS + 1,
+            starts: 0,
             attempts: 0,
             depth: 7,
             delivery_seq: Some(9),

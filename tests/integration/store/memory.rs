@@ -116,16 +116,17 @@ impl Memory {
         let job = self.jobs.get_mut(&finish.job).unwrap();
         match &finish.how {
             How::Done => {}
+            How::Started => job.starts += 1,
             How::Checkpoint { state } => job.checkpoint = Some(state.clone()),
             How::Again { attempts, run_at_ms, error } => {
                 job.state = if job.lane.is_some() { JobState::Queued } else { JobState::Delayed };
-                job.attempts = *attempts;
+                (job.attempts, job.starts) = (*attempts, 0);
                 job.run_at_ms = *run_at_ms;
                 job.error = error.clone().or(job.error.take());
             }
             How::Park { attempts, reason, error } => {
                 job.state = JobState::Parked;
-                job.attempts = *attempts;
+                (job.attempts, job.starts) = (*attempts, 0);
                 job.run_at_ms = 0;
                 job.reason = Some(reason.clone());
                 job.error = error.clone().or(job.error.take());
@@ -230,6 +231,7 @@ impl Memory {
             id: None,
             state: JobState::Queued,
             run_at_ms: 0,
+            starts: 0,
             attempts: 0,
             depth: 0,
             delivery_seq: None,

@@ -210,3 +210,27 @@ async fn a_store_is_opened_twice() {
     })
     .await;
 }
+
+/// The files hold customers' data: they are private to their owner, also those that were created with a wider mode.
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_their_owner_s_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::sqlite();
+    let files = ["", "-wal", "-shm"].map(|suffix| format!("{}{suffix}", place.file().display()));
+    let mode = |file: &String| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    let store = place.open().await;
+    enqueue(&store, action()).await;
+    assert_eq!(files.each_ref().map(mode), [0o600; 3]);
+    for file in &files {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    let other = Store::open(&place.location()).await.unwrap();
+    assert_eq!(files.each_ref().map(mode), [0o600; 3], "while it is open");
+    for store in [store, other] {
+        store.close().await;
+    }
+    fs::set_permissions(&files[0], fs::Permissions::from_mode(0o644)).unwrap();
+    Store::migration_state(&place.location()).await.unwrap();
+    assert_eq!(mode(&files[0]), 0o600);
+}

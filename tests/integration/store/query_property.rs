@@ -15,6 +15,7 @@ use tradewind_model::schema::{Field, FieldType, Model, Schema, Scope, Unique};
 use tradewind_model::value::show_ms;
 use tradewind_model::{Json, RecordKey, Shop};
 use tradewind_store::{Location, Store, Unit};
+use tradewind_tests::postgres::shared;
 use tradewind_tests::stores::{Build as _, NOW_MS, Place, commit_together, json};
 
 /// Rounds of a usual run: each has an app of its own, so all of them share two databases.
@@ -31,8 +32,19 @@ async fn both_databases_answer_as_memory_does() {
     check(0..ROUNDS).await;
 }
 
+/// Texts are compared by their bytes whatever the order of the database's own language is.
+#[tokio::test]
+async fn a_collation_changes_no_answer() {
+    let options = "template template0 encoding 'UTF8' locale_provider icu icu_locale 'de-u-kn-ks-level1'";
+    let url = shared().database_with("collated", options).unwrap();
+    check_on(Place::sqlite(), Place::Postgres(url), 0..ROUNDS).await;
+}
+
 async fn check(seeds: Range<u64>) {
-    let (sqlite, postgres) = (Place::sqlite(), Place::postgres());
+    check_on(Place::sqlite(), Place::postgres(), seeds).await;
+}
+
+async fn check_on(sqlite: Place, postgres: Place, seeds: Range<u64>) {
     let usual = postgres.open().await;
     // A server with so few records reads and sorts all of them, unless it may not.
     let Place::Postgres(url) = &postgres else { unreachable!("it was made as one") };

@@ -115,9 +115,11 @@ impl<T> Line<T> {
 impl Seat {
     /// Gives the seat back, and waits for the next turn of this call.
     pub(crate) async fn take_turn(self) {
-        self.leave();
         let (admit, admitted) = oneshot::channel();
+        // In line before the seat is free, so that the turns go round: this app is behind those that wait already, and not
+        // behind the next one too.
         self.share.lock().apps.of(&self.app).of(&self.shop).push_back(admit);
+        self.leave();
         self.share.admit();
         // The sender lives in the line, which `self` keeps alive.
         if let Ok(seat) = admitted.await {

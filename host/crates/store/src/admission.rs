@@ -66,7 +66,7 @@ fn keys(unit: &Unit) -> impl Iterator<Item = &str> {
 fn texts(unit: &Unit) -> impl Iterator<Item = &str> {
     let reason = unit.finish.iter().filter_map(|finish| match &finish.how {
         How::Park { reason, .. } => Some(reason),
-        How::Done | How::Again { .. } | How::Checkpoint { .. } => None,
+        How::Done | How::Started | How::Again { .. } | How::Checkpoint { .. } => None,
     });
     let platforms = unit.deliveries.iter().map(|delivery| &*delivery.platform);
     let lanes = unit.deliveries.iter().map(|delivery| &delivery.lane).chain(unit.jobs.iter().map(|job| &job.lane));
@@ -83,7 +83,7 @@ fn documents(unit: &Unit) -> impl Iterator<Item = &Json> {
     let finish = unit.finish.iter().filter_map(|finish| match &finish.how {
         How::Park { error, .. } | How::Again { error, .. } => error.as_ref(),
         How::Checkpoint { state } => Some(state),
-        How::Done => None,
+        How::Done | How::Started => None,
     });
     let writes = unit.writes.iter().filter_map(|write| write.doc.as_ref());
     let headers = unit.deliveries.iter().map(|delivery| &delivery.headers);

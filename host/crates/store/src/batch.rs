@@ -19,6 +19,11 @@ pub(crate) const BATCH_UNITS_MAX: usize = 256;
 /// Bytes in one transaction. 16 MiB: some 1,800 usual webhooks, and what a slow disk writes in a tenth of a second.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Units of deliveries in a batch, and their bytes, beyond which jobs that wait have the rest. Three quarters: jobs are
+/// finished while webhooks never pause.
+const BATCH_DELIVERIES_MAX: usize = BATCH_UNITS_MAX / 4 * 3;
+const BATCH_DELIVERIES_BYTES_MAX: usize = BATCH_BYTES_MAX / 4 * 3;
+
 type Tenant = (Arc<str>, Arc<str>);
 
 /// What the units of a batch touch so far.
@@ -73,6 +78,11 @@ impl Batch {
         let Some(watch) = &unit.queries else { return false };
         let left = &mut self.steps_left;
         self.changes.iter().any(|(shop, writes)| watch.affected_within(shop, writes, left).is_some())
+    }
+
+    /// Returns true while deliveries leave a part of the batch to units of jobs.
+    pub(crate) fn has_room_for_jobs(&self) -> bool {
+        self.units < BATCH_DELIVERIES_MAX && self.bytes < BATCH_DELIVERIES_BYTES_MAX
     }
 
     fn is_free_of(&self, unit: &Unit) -> bool {

@@ -5,12 +5,15 @@
 //! batch, a writer lets every task run that is ready to ([`GATHERINGS`]): where the processors are what is short, many of them
 //! are about to hand over a unit, and each that rides along is one batch less.
 //!
-//! A shop's units always go through the same writer, in the order in which they were handed over; shops take turns
-//! ([`crate::turns`]). SQLite has one writer, PostgreSQL several. On SQLite another connection writes the log back
-//! ([`crate::writeback`]).
+//! Deliveries have a line of their own ([`Line`]): a platform waits for their answers, and nobody for a job's. On PostgreSQL
+//! they have writers of their own too, which take no lock of a partition, so that no transaction of jobs delays them. SQLite
+//! has one writer: deliveries ride first in each batch, and wait for the one that is being written at most.
 //!
-//! Statements that stand for themselves, the renewal of leases above all, wait for one batch at most and not for all units
-//! that wait: a host whose disk is slow keeps its leases.
+//! A shop's units of one line always go through the same writer, in the order in which they were handed over; shops take
+//! turns ([`crate::turns`]). On SQLite another connection writes the log back ([`crate::writeback`]).
+//!
+//! Statements that stand for themselves, the renewal of leases above all, have a writer of their own on PostgreSQL; on SQLite
+//! they wait for one batch at most and not for all units that wait: a host whose disk is slow keeps its leases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,14 +37,14 @@ use crate::unit::{CommitError, Unit};
 use crate::watches::Watches;
 use crate::writeback::WriteBack;
 
-/// Units that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again, except for
-/// jobs that end, of which there are no more than run at once: to refuse those would do their work again.
+/// Units of one line that wait to be written. 10,000: a second of a slow disk. Whoever comes then is told to try again, except
+/// for jobs that end, of which there are no more than run at once: to refuse those would do their work again.
 pub const COMMITS_WAITING_MAX: usize = 10_000;
 
-/// Bytes that wait to be written. 128 MiB: the same second with large bodies.
+/// Bytes of one line that wait to be written. 128 MiB: the same second with large bodies.
 pub const BYTES_WAITING_MAX: usize = 128 << 20;
 
-/// Connections that write to PostgreSQL: while one waits for the disk, the other is busy.
+/// Connections of each line that write to PostgreSQL. 2: while one waits for the disk, the other is busy.
 const POSTGRES_WRITERS: usize = 2;
 
 /// How long a writer waits before it connects again. A quarter of a second: units that wait for it fail meanwhile.
@@ -64,6 +67,20 @@ const BATCH_SHOP_UNITS_MAX: usize = 16;
 /// Units in a batch below which it takes more of whoever is there. 64: a host often has one shop that is busy, and with 16 in
 /// each of its batches, a webhook waits twice as long for its answer. Who comes then waits some milliseconds for them.
 const BATCH_UNITS_FEW: usize = 64;
+
+/// Units that only bring deliveries, or those that do anything else. Neither line waits behind the other, or is refused for
+/// what waits in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Deliveries,
+    Jobs,
+}
+
+impl Line {
+    fn of(unit: &Unit) -> Self {
+        if unit.is_delivery() { Self::Deliveries } else { Self::Jobs }
+    }
+}
 
 /// A unit and whoever waits for it.
 type Waiter = (Box<Unit>, oneshot::Sender<Applied>);
@@ -114,8 +131,13 @@ impl From<&str> for Owned {
 /// Hands units to the writers.
 #[derive(Debug)]
 pub(crate) struct Committer {
+    /// Of jobs and deployments, and on SQLite of everything else.
     writers: Vec<Inlet>,
-    waiting: Arc<Waiting>,
+    /// Of deliveries alone. None on SQLite.
+    delivery_writers: Vec<Inlet>,
+    /// Of statements that stand for themselves. None on SQLite.
+    single_writer: Option<Inlet>,
+    waiting: Arc<[Waiting; 2]>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -136,13 +158,11 @@ struct Waiting {
 impl Committer {
     /// Starts the writers. They connect when there is something to write.
     pub(crate) fn start(database: &Database, watches: &Arc<Watches>) -> Self {
-        let count = if database.engine() == Engine::Sqlite { 1 } else { POSTGRES_WRITERS };
-        let waiting = Arc::new(Waiting::default());
-        let (mut writers, mut tasks) = (Vec::new(), Vec::new());
-        for _ in 0..count {
+        let waiting: Arc<[Waiting; 2]> = Arc::default();
+        let mut tasks = Vec::new();
+        let mut start = || {
             let (requests_in, requests) = mpsc::unbounded_channel();
             let (singles_in, singles) = mpsc::unbounded_channel();
-            writers.push(Inlet { requests: requests_in, singles: singles_in });
             let writer = Writer {
                 database: database.clone(),
                 connection: None,
@@ -151,30 +171,43 @@ impl Committer {
                 plan_uses: 0,
                 requests,
                 singles,
-                turns: Turns::new(BATCH_SHOP_UNITS_MAX, BATCH_UNITS_FEW),
+                deliveries: Turns::new(BATCH_SHOP_UNITS_MAX, BATCH_UNITS_FEW),
+                jobs: Turns::new(BATCH_SHOP_UNITS_MAX, BATCH_UNITS_FEW),
+                jobs_are_next: false,
                 waiting: Arc::clone(&waiting),
                 watches: Arc::clone(watches),
             };
             tasks.push(tokio::spawn(writer.run()));
-        }
-        Self { writers, waiting, tasks: tasks.into() }
+            Inlet { requests: requests_in, singles: singles_in }
+        };
+        let (jobs, deliveries) = match database.engine() {
+            Engine::Sqlite => (1, 0),
+            Engine::Postgres => (POSTGRES_WRITERS, POSTGRES_WRITERS),
+        };
+        let writers = (0..jobs).map(|_| start()).collect();
+        let delivery_writers = (0..deliveries).map(|_| start()).collect();
+        let single_writer = (deliveries > 0).then(&mut start);
+        Self { writers, delivery_writers, single_writer, waiting, tasks: tasks.into() }
     }
 
     /// Commits a unit and answers when it is on disk.
     pub(crate) async fn commit(&self, unit: Unit) -> Applied {
         admission::check(&unit)?;
-        let bytes = unit.bytes();
-        let waiting = self.waiting.units.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes_waiting = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_much = waiting > COMMITS_WAITING_MAX || (bytes_waiting > BYTES_WAITING_MAX && waiting > 1);
+        let line = Line::of(&unit);
+        let (bytes, waiting) = (unit.bytes(), &self.waiting[line as usize]);
+        let units_waiting = waiting.units.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes_waiting = waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let is_much = units_waiting > COMMITS_WAITING_MAX || (bytes_waiting > BYTES_WAITING_MAX && units_waiting > 1);
         if is_much && unit.fence.is_none() {
-            self.waiting.leave(bytes);
-            return Err(CommitError::Busy { waiting });
+            waiting.leave(bytes);
+            return Err(CommitError::Busy { waiting: units_waiting });
         }
         let (answer, answered) = oneshot::channel();
-        let writer = &self.writers[writer_of(&unit.shop, self.writers.len())];
+        let has_own = line == Line::Deliveries && !self.delivery_writers.is_empty();
+        let writers = if has_own { &self.delivery_writers } else { &self.writers };
+        let writer = &writers[writer_of(&unit.shop, writers.len())];
         if writer.requests.send(Request::Unit((Box::new(unit), answer))).is_err() {
-            self.waiting.leave(bytes);
+            waiting.leave(bytes);
             return Err(closed());
         }
         answered.await.unwrap_or_else(|_| Err(closed()))
@@ -184,7 +217,8 @@ impl Committer {
     pub(crate) async fn execute(&self, statement: &'static Statement, values: Vec<Owned>) -> sqlx::Result<Vec<Row>> {
         let (answer, answered) = oneshot::channel();
         let closed = || sqlx::Error::WorkerCrashed;
-        self.writers[0].singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
+        let writer = self.single_writer.as_ref().unwrap_or(&self.writers[0]);
+        writer.singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -197,12 +231,14 @@ impl Committer {
 
     /// Units that wait or are being written.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.units.load(Ordering::Relaxed)
+        self.waiting.iter().map(|line| line.units.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes nothing more, writes what was handed over, and ends.
     pub(crate) async fn close(mut self) {
         self.writers.clear();
+        self.delivery_writers.clear();
+        self.single_writer = None;
         for task in std::mem::take(self.tasks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)) {
             // A writer that was aborted has answered nobody, and its callers know.
             let _ = task.await;
@@ -272,8 +308,11 @@ struct Writer {
     plan_uses: u32,
     requests: mpsc::UnboundedReceiver<Request>,
     singles: mpsc::UnboundedReceiver<Single>,
-    turns: Turns<Waiter>,
-    waiting: Arc<Waiting>,
+    deliveries: Turns<Waiter>,
+    jobs: Turns<Waiter>,
+    /// Set when the last batch had no room for any job unit.
+    jobs_are_next: bool,
+    waiting: Arc<[Waiting; 2]>,
     watches: Arc<Watches>,
 }
 
@@ -287,7 +326,7 @@ impl Writer {
                 }
             }
             self.take_in_all().await;
-            if !self.turns.is_empty() {
+            if !self.deliveries.is_empty() || !self.jobs.is_empty() {
                 for _ in 0..GATHERINGS {
                     tokio::task::yield_now().await;
                 }
@@ -321,7 +360,10 @@ impl Writer {
         match request {
             Request::Unit(waiter) => {
                 let shop = waiter.0.shop.clone();
-                self.turns.push(&shop, waiter);
+                match Line::of(&waiter.0) {
+                    Line::Deliveries => self.deliveries.push(&shop, waiter),
+                    Line::Jobs => self.jobs.push(&shop, waiter),
+                }
             }
             Request::Deploy(plan, answer) => {
                 // Whoever has gone away does not want to know.
@@ -332,18 +374,32 @@ impl Writer {
 
     async fn write_batch(&mut self) {
         let mut batch = Batch::new(self.watches.is_watching());
+        // Deliveries that never end leave room for jobs.
+        let is_shared = !self.jobs.is_empty();
         // What is refused anyway holds nobody back.
-        let ride = |(unit, _): &Waiter| if unit.outdated().is_some() { Ride::Taken } else { batch.ride(unit) };
-        let waiters = self.turns.next_batch(ride);
+        let ride = |batch: &mut Batch, unit: &Unit| {
+            if unit.outdated().is_some() { Ride::Taken } else { batch.ride(unit) }
+        };
+        let mut waiters = Vec::new();
+        if std::mem::take(&mut self.jobs_are_next) {
+            waiters = self.jobs.next_batch(|(unit, _)| ride(&mut batch, unit));
+        }
+        waiters.extend(self.deliveries.next_batch(|(unit, _)| {
+            if is_shared && !batch.has_room_for_jobs() { Ride::Full } else { batch.ride(unit) }
+        }));
+        let before = waiters.len();
+        waiters.extend(self.jobs.next_batch(|(unit, _)| ride(&mut batch, unit)));
+        // A unit that is larger than the jobs' part of a batch would wait for as long as deliveries come.
+        self.jobs_are_next = is_shared && waiters.len() == before && !self.jobs.is_empty();
         let waiters = waiters.into_iter().filter_map(|waiter| self.refuse_outdated(waiter)).collect::<Vec<_>>();
         if waiters.is_empty() {
             return;
         }
         let (units, answers): (Vec<_>, Vec<_>) = waiters.into_iter().map(|(unit, answer)| (*unit, answer)).unzip();
-        let bytes: Vec<_> = units.iter().map(Unit::bytes).collect();
+        let leaving: Vec<_> = units.iter().map(|unit| (Line::of(unit), unit.bytes())).collect();
         let applied = self.write(units).await;
-        for ((bytes, answer), applied) in bytes.into_iter().zip(answers).zip(applied) {
-            self.waiting.leave(bytes);
+        for (((line, bytes), answer), applied) in leaving.into_iter().zip(answers).zip(applied) {
+            self.waiting[line as usize].leave(bytes);
             let _ = answer.send(applied);
         }
     }
@@ -351,7 +407,7 @@ impl Writer {
     /// Answers a unit that was decided on what a query would not answer any more.
     fn refuse_outdated(&self, (unit, answer): Waiter) -> Option<Waiter> {
         let Some(error) = unit.outdated() else { return Some((unit, answer)) };
-        self.waiting.leave(unit.bytes());
+        self.waiting[Line::of(&unit) as usize].leave(unit.bytes());
         let _ = answer.send(Err(error));
         None
     }

@@ -16,6 +16,7 @@ use crate::error::StoreError;
 use crate::link::{Engine, Link, Row, Statement, Value};
 use crate::local::{Local, Work};
 use crate::panics::caught;
+use crate::private;
 use crate::reader::READERS;
 
 /// Where the data is.
@@ -220,6 +221,24 @@ impl Database {
         Ok(connection)
     }
 
+    /// A new connection for queries of plugins: it writes nothing, no statement runs longer than that, none takes more than
+    /// one process of the server.
+    pub(crate) async fn connect_for_queries(&self, ms_max: u64) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite { path, .. } => open_local(path, Whose::Reader).await.map(Connection::Local),
+            Self::Postgres { options, .. } => {
+                let statement_timeout = ms_max.to_string();
+                let options = options.as_ref().clone().options([
+                    ("plan_cache_mode", "force_custom_plan"),
+                    ("default_transaction_read_only", "on"),
+                    ("max_parallel_workers_per_gather", "0"),
+                    ("statement_timeout", &statement_timeout),
+                ]);
+                options.connect().await.map(Connection::Postgres)
+            }
+        }
+    }
+
     pub(crate) async fn reader(&self) -> sqlx::Result<Reader> {
         match self {
             Self::Sqlite { readers, .. } => readers.acquire().await.map(Reader::Pooled),
@@ -255,8 +274,11 @@ impl Database {
         let connection = self.connect().await.map_err(StoreError::connecting)?;
         let applied = connection.lend(ReadMigrations).await;
         let reading = |source| StoreError::database("reading which migrations are applied", source);
-        let (connection, applied) = applied.map_err(reading)?;
+        let (connection, (applied, encoding)) = applied.map_err(reading)?;
         let _ = connection.close().await;
+        if encoding != "UTF8" {
+            return Err(StoreError::Encoding { encoding });
+        }
         Ok(MigrationState { applied, known })
     }
 
@@ -284,22 +306,29 @@ impl Database {
     }
 }
 
+/// Reads the newest migration that is applied, and the encoding of texts.
 struct ReadMigrations;
 
 impl Work for ReadMigrations {
-    type Done = i64;
+    type Done = (i64, String);
 
-    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<i64> {
+    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
+        // Differs because each calls it in its own way, and only a server may have others.
+        let encoding = match link.engine() {
+            Engine::Sqlite => "SELECT 'UTF8'",
+            Engine::Postgres => "SELECT current_setting('server_encoding')",
+        };
+        let encoding = link.fetch_text(encoding, &[]).await?[0].text(0)?.to_owned();
         // The table is sqlx's own; a database without it was never migrated.
         let exists = match link.engine() {
             Engine::Sqlite => "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
             Engine::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')",
         };
         if link.fetch_text(exists, &[]).await?[0].int(0)? == 0 {
-            return Ok(0);
+            return Ok((0, encoding));
         }
         let newest = "SELECT COALESCE(max(version), 0) FROM _sqlx_migrations WHERE success";
-        link.fetch_text(newest, &[]).await?[0].int(0)
+        Ok((link.fetch_text(newest, &[]).await?[0].int(0)?, encoding))
     }
 }
 
@@ -355,7 +384,12 @@ fn sqlite_options(path: &Path, whose: Whose) -> SqliteConnectOptions {
 async fn open_local(path: &Arc<Path>, whose: Whose) -> sqlx::Result<Local> {
     let open = || {
         let path = Arc::clone(path);
-        let open = move || Local::open(&path, whose == Whose::Writer, &pragmas(whose), STATEMENTS_MAX);
+        let open = move || {
+            if whose == Whose::Writer {
+                private::make(&path).map_err(sqlx::Error::Io)?;
+            }
+            Local::open(&path, whose == Whose::Writer, &pragmas(whose), STATEMENTS_MAX)
+        };
         async { tokio::task::spawn_blocking(open).await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) }
     };
     // The last byte of an extended code is the code.

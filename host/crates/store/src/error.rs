@@ -25,6 +25,14 @@ pub enum StoreError {
         /// What this program needs.
         known: i64,
     },
+    /// The database cannot keep every text.
+    #[error(
+        "the database has the encoding `{encoding}`, which does not have every character; hint: make it with `UTF8`"
+    )]
+    Encoding {
+        /// The server's name of it.
+        encoding: String,
+    },
     /// The database did not do what it was asked.
     #[error("{doing} failed")]
     Database {
@@ -59,6 +67,9 @@ pub enum StoreError {
         /// What it is called.
         name: String,
     },
+    /// A plugin's query was ended for what it asks. The store is well.
+    #[error(transparent)]
+    Query(QueryLimit),
     /// The model definitions cannot be deployed.
     #[error("the models of `{app}` cannot be deployed: {reason}")]
     Deploy {
@@ -69,6 +80,62 @@ pub enum StoreError {
     },
 }
 
+/// Reason for which a plugin's query was ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryLimit {
+    /// It ran for too long.
+    #[error(
+        "the query took longer than {ms_max} ms (`query_ms_max`); hint: filter and sort by indexed fields, ask for less at a time"
+    )]
+    Time {
+        /// The limit `query_ms_max`.
+        ms_max: u64,
+    },
+    /// It looked at too much.
+    #[error(
+        "the query took more than {max} steps (`query_steps_max`); hint: filter and sort by indexed fields, with fewer conditions"
+    )]
+    Steps {
+        /// The limit `query_steps_max`.
+        max: u64,
+    },
+    /// It read too much.
+    #[error("more than {max} bytes are read at once (`query_result_bytes_max`); hint: ask for fewer records at a time")]
+    ResultBytes {
+        /// The limit `query_result_bytes_max`.
+        max: usize,
+    },
+    /// Too many queries of its shop wait.
+    #[error("{max} queries of the shop are waiting already (`queries_waiting_max`); hint: try again later")]
+    Waiting {
+        /// The limit `queries_waiting_max`.
+        max: usize,
+    },
+    /// The server had no memory or no room on its disk for it.
+    #[error("the query needs more than the server has: {reason}; hint: sort by indexed fields, ask for less at a time")]
+    Resources {
+        /// The database's message.
+        reason: String,
+    },
+    /// The database refuses it for its values.
+    #[error("the database refuses the query: {reason}")]
+    Refused {
+        /// The database's message.
+        reason: String,
+    },
+}
+
+impl QueryLimit {
+    /// Returns true if the same query may succeed later: time, turns and resources depend on what others do, the rest on the
+    /// query alone.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Time { .. } | Self::Waiting { .. } | Self::Resources { .. } => true,
+            Self::Steps { .. } | Self::ResultBytes { .. } | Self::Refused { .. } => false,
+        }
+    }
+}
+
 impl StoreError {
     pub(crate) fn connecting(source: sqlx::Error) -> Self {
         Self::database("connecting to the database", source)
@@ -77,6 +144,13 @@ impl StoreError {
     pub(crate) fn database(doing: &'static str, source: sqlx::Error) -> Self {
         Self::Database { doing, source }
     }
+}
+
+/// Returns true if a statement needed more memory or disk than there is: PostgreSQL's class 53 without `too_many_connections`, and
+/// `SQLITE_NOMEM`.
+pub(crate) fn is_out_of_resources(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "53000" | "53100" | "53200" | "53400" | "7"))
 }
 
 /// What an error of the database says about the statement that met it.

@@ -35,6 +35,8 @@ pub struct Job {
     pub run_at_ms: i64,
     /// Attempts that failed.
     pub attempts: u32,
+    /// Starts of attempts whose end nobody wrote down, each by another owner of the partition.
+    pub starts: u32,
     /// How many of our own writes stand between it and an outside cause.
     pub depth: u32,
     /// The delivery that it goes back to.
@@ -142,7 +144,7 @@ macro_rules! columns {
         concat!(
             $before,
             " seq, app, shop, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, delivery_seq, \
-             CAST(policy AS text), CAST(payload AS text), reason, CAST(error AS text), created_ms, parked_ms, CAST(checkpoint AS text) ",
+             CAST(policy AS text), CAST(payload AS text), reason, CAST(error AS text), created_ms, parked_ms, CAST(checkpoint AS text), starts ",
             $after
         )
     };
@@ -223,7 +225,7 @@ pub(crate) static RETRY_JOBS: Statement = Statement::both(
     "retry jobs",
     filtered!(
         "UPDATE jobs SET state = 0, run_at_ms = 0, attempts = CASE WHEN state = 2 THEN 0 ELSE attempts END, \
-         reason = NULL, parked_ms = NULL WHERE",
+         reason = NULL, parked_ms = NULL, starts = 0 WHERE",
         "AND (state = 2 OR run_at_ms > 0) RETURNING app, shop, part"
     ),
 );
@@ -316,6 +318,10 @@ impl Store {
 
     /// The unfinished job of a shop that whoever enqueued it knows by `id`.
     pub async fn job_by_id(&self, shop: &Shop, id: &str) -> Result<Option<Job>, StoreError> {
+        // No stored id holds it, and PostgreSQL refuses the question.
+        if id.contains('\0') {
+            return Ok(None);
+        }
         let values = [(&*shop.app).into(), (&*shop.id).into(), id.into()];
         Ok(self.read_jobs("reading a job", &JOB_BY_ID, &values, kept_json).await?.pop())
     }
@@ -390,6 +396,13 @@ impl Store {
         let failed = |source| StoreError::database("reading delayed jobs", source);
         let rows = self.database.fetch(&NEXT_DUE, &[part.into(), now_ms.into()]).await.map_err(failed)?;
         rows.first().map(|row| row.int(0)).transpose().map_err(failed)
+    }
+
+    /// The greatest number of a job; 0 when there is none.
+    pub async fn last_job(&self) -> Result<i64, StoreError> {
+        let failed = |source| StoreError::database("reading the last job", source);
+        let rows = self.database.fetch(&LAST_JOB, &[]).await.map_err(failed)?;
+        Ok(rows[0].maybe_int(0).map_err(failed)?.unwrap_or_default())
     }
 
     /// The shops that have queued jobs in a partition.
@@ -567,6 +580,7 @@ fn of_row(row: &Row, read_json: ReadJson) -> Result<Job, StoreError> {
         created_ms: int(18)?,
         parked_ms: row.maybe_int(19).map_err(failed)?,
         checkpoint: json(20)?,
+        starts: count(21)?,
     })
 }
 

@@ -56,6 +56,9 @@ pub(crate) static HOST_BEAT: Statement = Statement::both(
 pub(crate) static FORGET_HOST: Statement =
     Statement::both("forget host", "DELETE FROM hosts WHERE id = $1 AND beat = $2 RETURNING id");
 
+pub(crate) static FORGET_START: Statement =
+    Statement::both("forget start", "UPDATE jobs SET starts = 0 WHERE seq = $1 RETURNING seq");
+
 impl Store {
     /// All partitions, in order.
     pub async fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
@@ -107,5 +110,14 @@ impl Store {
     pub async fn forget_host(&self, host: &str, beat: i64) -> Result<(), StoreError> {
         let forgotten = self.committer.execute(&FORGET_HOST, vec![host.into(), beat.into()]).await;
         forgotten.map(drop).map_err(|source| StoreError::database("forgetting a host", source))
+    }
+
+    /// Takes back that jobs were started: whoever ran them has aborted them, and did not die.
+    pub async fn forget_starts(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        for seq in seqs {
+            let forgotten = self.committer.execute(&FORGET_START, vec![(*seq).into()]).await;
+            forgotten.map_err(|source| StoreError::database("taking a start back", source))?;
+        }
+        Ok(())
     }
 }

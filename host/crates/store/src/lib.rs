@@ -23,6 +23,8 @@ mod leases;
 mod link;
 mod local;
 mod panics;
+mod private;
+mod queries;
 mod reader;
 mod recent;
 mod records;
@@ -39,12 +41,13 @@ pub use committer::{BYTES_WAITING_MAX, COMMITS_WAITING_MAX};
 pub use database::{Location, MigrationState};
 pub use deploy::Deployed;
 pub use durability::Setting;
-pub use error::StoreError;
+pub use error::{QueryLimit, StoreError};
 pub use inbox::{Delivery, DeliveryFilter};
 pub use invocations::LoggedInvocation;
 pub use jobs::{ChangedJob, Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
+pub use queries::{QUERIES_WAITING_MAX, QUERY_MS_MAX, QUERY_RESULT_BYTES_MAX, QUERY_STEPS_MAX};
 pub use records::Stored;
 pub use store::{Announcements, Store};
 pub use unit::{
@@ -63,6 +66,7 @@ pub static STATEMENTS: &[&Statement] = &[
     &apply::work::DELETE_JOBS,
     &apply::work::UPDATE_JOBS,
     &apply::work::CHECKPOINT_JOBS,
+    &apply::work::START_JOBS,
     &apply::work::CANCEL_JOBS,
     &apply::records::INSERT_RECORDS,
     &apply::records::UPDATE_RECORDS,
@@ -81,6 +85,7 @@ pub static STATEMENTS: &[&Statement] = &[
     &jobs::WAKE_JOBS,
     &jobs::PARK_DAMAGED,
     &jobs::LAST_JOB,
+    &leases::FORGET_START,
     &jobs::PIECE_OF_JOBS,
     &jobs::NEXT_DUE,
     &jobs::WAITING_SHOPS,

@@ -10,10 +10,11 @@
 
 use std::sync::OnceLock;
 
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection, ValueRef as _};
 
 use crate::local::{Local, LocalRow};
 
@@ -345,6 +346,34 @@ impl Link<'_> {
         }
     }
 
+    /// The same, read row by row as long as `has_room` for the bytes of each; none when it has not.
+    pub(crate) async fn fetch_while(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        mut has_room: impl FnMut(usize) -> bool + Send,
+    ) -> sqlx::Result<Option<Vec<Row>>> {
+        match self {
+            Self::Pooled(_) => unreachable!("queries of plugins never run on the shared pool"),
+            Self::Local(link) => {
+                let rows = link.fetch_while(sql, values, has_room)?;
+                Ok(rows.map(|rows| rows.into_iter().map(Row::Local).collect()))
+            }
+            Self::Postgres(link) => {
+                let query = values.iter().fold(sqlx::query(AssertSqlSafe(sql).into_sql_str()), bind_postgres);
+                let mut rows = query.fetch(&mut **link);
+                let mut answer = Vec::new();
+                while let Some(row) = rows.try_next().await? {
+                    if !has_room(bytes_of(&row)?) {
+                        return Ok(None);
+                    }
+                    answer.push(Row::Postgres(row));
+                }
+                Ok(Some(answer))
+            }
+        }
+    }
+
     /// Has every text of a statement prepared, and runs none.
     pub(crate) async fn prepare(&mut self, statement: &'static Statement) -> sqlx::Result<()> {
         use sqlx::Executor as _;
@@ -369,6 +398,18 @@ impl Link<'_> {
             Self::Postgres(link) => link.execute(sqlx::raw_sql(safe())).await.map(drop),
         }
     }
+}
+
+/// Bytes of a row as the server sent it.
+fn bytes_of(row: &PgRow) -> sqlx::Result<usize> {
+    let mut bytes = 0;
+    for at in 0..row.len() {
+        let value = row.try_get_raw(at)?;
+        if !value.is_null() {
+            bytes += value.as_bytes().map_err(sqlx::Error::Decode)?.len();
+        }
+    }
+    Ok(bytes)
 }
 
 fn local(rows: sqlx::Result<Vec<LocalRow>>) -> sqlx::Result<Vec<Row>> {

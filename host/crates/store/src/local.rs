@@ -11,6 +11,8 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use memchr::memmem;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Type, Value as Column, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags, ToSql, ffi, types::ToSqlOutput};
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -50,7 +52,20 @@ impl Local {
         for (name, value) in pragmas {
             connection.pragma_update(None, name, value).map_err(error_of)?;
         }
+        define_contains(&connection).map_err(error_of)?;
         Ok(Self(connection))
+    }
+
+    /// Has `is_over` asked every `steps` steps of the virtual machine until [`Self::unwatch`]; a statement ends with
+    /// `SQLITE_INTERRUPT` when it answers true.
+    pub(crate) fn watch(&mut self, steps: i32, is_over: impl FnMut() -> bool + Send + 'static) -> sqlx::Result<()> {
+        self.0.progress_handler(steps, Some(is_over)).map_err(error_of)
+    }
+
+    /// Lets statements run for as long as they take again.
+    pub(crate) fn unwatch(&mut self) {
+        // It fails only for a connection that somebody else owns.
+        let _ = self.0.progress_handler(0, None::<fn() -> bool>);
     }
 
     /// Does work on a thread that may wait for the disk, and gives the connection back. After an error, or a panic, it is
@@ -84,15 +99,38 @@ impl Local {
             bind(&mut statement, row)?;
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().map_err(error_of)? {
-                let mut taken = Vec::with_capacity(columns);
-                for at in 0..columns {
-                    let column = Column::try_from(row.get_ref(at).map_err(error_of)?);
-                    taken.push(column.map_err(|error| sqlx::Error::Decode(Box::new(error)))?);
-                }
-                answer.push(LocalRow(taken));
+                answer.push(taken(row, columns)?);
             }
         }
         Ok(answer)
+    }
+
+    /// Runs a statement once and reads its answer row by row, as long as `has_room` for the bytes of each; none when it has
+    /// not.
+    pub(crate) fn fetch_while(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        mut has_room: impl FnMut(usize) -> bool,
+    ) -> sqlx::Result<Option<Vec<LocalRow>>> {
+        let mut statement = self.0.prepare_cached(sql).map_err(error_of)?;
+        let columns = statement.column_count();
+        let mut answer = Vec::new();
+        bind(&mut statement, values)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().map_err(error_of)? {
+            let mut bytes = 0;
+            for at in 0..columns {
+                if let ValueRef::Text(value) | ValueRef::Blob(value) = row.get_ref(at).map_err(error_of)? {
+                    bytes += value.len();
+                }
+            }
+            if !has_room(bytes) {
+                return Ok(None);
+            }
+            answer.push(taken(row, columns)?);
+        }
+        Ok(Some(answer))
     }
 
     /// Runs a statement that answers nothing once for each row of `width` values, and counts what it wrote.
@@ -111,6 +149,28 @@ impl Local {
         let close = || self.0.close().map_err(|(_, error)| error_of(error));
         tokio::task::spawn_blocking(close).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
+}
+
+/// Copies a row.
+fn taken(row: &rusqlite::Row<'_>, columns: usize) -> sqlx::Result<LocalRow> {
+    let mut taken = Vec::with_capacity(columns);
+    for at in 0..columns {
+        let column = Column::try_from(row.get_ref(at).map_err(error_of)?);
+        taken.push(column.map_err(|error| sqlx::Error::Decode(Box::new(error)))?);
+    }
+    Ok(LocalRow(taken))
+}
+
+/// The SQL function `contains_text(text, part)`: 1 or 0, null when either is. SQLite's own `instr` takes the product of both
+/// lengths and cannot be interrupted meanwhile; this takes their sum.
+fn define_contains(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("contains_text", 2, flags, |call| {
+        Ok(match (call.get_raw(0), call.get_raw(1)) {
+            (ValueRef::Text(text), ValueRef::Text(part)) => Some(memmem::find(text, part).is_some()),
+            _ => None,
+        })
+    })
 }
 
 /// The outcome of work that waits for nobody, because all that it asks is answered on this thread.
@@ -309,6 +369,59 @@ mod tests {
         assert_eq!(insert(2, Some("bad")), Err(Blame::Values));
         assert_eq!(insert(2, Some("{")), Err(Blame::Values), "no JSON");
         assert_eq!(local.run("SELECT * FROM nowhere").map_err(|error| blame(&error)), Err(Blame::Database));
+    }
+
+    #[test]
+    fn a_text_contains_parts_by_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut local = open(&folder);
+        let mut check = |text: Option<&str>, part: &str, expected: Option<i64>| {
+            let found = local.fetch("SELECT contains_text($1, $2)", &[text.into(), part.into()], 2).unwrap();
+            assert_eq!(found[0].maybe_int(0).unwrap(), expected, "{text:?} {part:?}");
+        };
+        check(Some("Hats"), "at", Some(1));
+        check(Some("Hats"), "AT", Some(0));
+        check(Some("Hats"), "", Some(1));
+        check(Some(""), "a", Some(0));
+        check(Some("caf\u{e9}"), "\u{e9}", Some(1));
+        check(Some("cafe\u{301}"), "\u{e9}", Some(0));
+        check(None, "a", None);
+    }
+
+    #[test]
+    fn a_statement_is_ended_by_who_watches_it_and_the_connection_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut local = open(&folder);
+        let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+        let mut asked = 0;
+        local
+            .watch(100, move || {
+                asked += 1;
+                asked == 1_000
+            })
+            .unwrap();
+        let ended = local.fetch(endless, &[], 0).map(drop).unwrap_err();
+        assert_eq!(ended.as_database_error().unwrap().code().unwrap(), ffi::SQLITE_INTERRUPT.to_string());
+        local.unwatch();
+        assert_eq!(local.fetch("SELECT 1", &[], 0).unwrap()[0].int(0).unwrap(), 1);
+    }
+
+    #[test]
+    fn an_answer_is_read_while_there_is_room_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut local = open(&folder);
+        let mut check = |room: usize, expected: Option<usize>| {
+            let mut left = room;
+            let rows = "SELECT '1234' UNION ALL SELECT '5678' UNION ALL SELECT 9";
+            let found = local.fetch_while(rows, &[], |bytes| {
+                let has_room = bytes <= left;
+                left = left.saturating_sub(bytes);
+                has_room
+            });
+            assert_eq!(found.unwrap().map(|rows| rows.len()), expected, "{room}");
+        };
+        check(8, Some(3));
+        check(7, None);
     }
 
     struct Begins;

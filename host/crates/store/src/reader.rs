@@ -21,6 +21,10 @@ use crate::records::{self, READ_RECORDS, Stored};
 /// Questions in one round. 256: what a statement's largest size on SQLite answers at once, and a whole page of records.
 const ROUND_MAX: usize = 256;
 
+/// Questions of one shop in one round. 32: at most 256 MiB when each record is as large as one may be; what is left comes with
+/// the next round, and another shop's questions ride in each.
+const ROUND_SHOP_MAX: usize = 32;
+
 /// Rounds that are under way at once, each with a connection of its own.
 pub(crate) const READERS: u32 = 2;
 
@@ -41,6 +45,23 @@ type Answer<T> = oneshot::Sender<Result<Option<T>, Arc<StoreError>>>;
 enum Question {
     Record(Shop, RecordKey, Answer<Stored>),
     Delivery(i64, Answer<Delivery>),
+}
+
+impl Question {
+    fn shop(&self) -> Option<&Shop> {
+        match self {
+            Self::Record(shop, ..) => Some(shop),
+            Self::Delivery(..) => None,
+        }
+    }
+
+    /// Returns true if the caller was cancelled.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Record(.., answer) => answer.is_closed(),
+            Self::Delivery(_, answer) => answer.is_closed(),
+        }
+    }
 }
 
 /// Answers questions in rounds.
@@ -100,22 +121,11 @@ impl Rounds {
 
 async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver<Question>>>) {
     let mut reader = KeptReader { database, reader: None };
+    let mut left = Vec::new();
     loop {
-        let mut round = Vec::new();
-        {
-            let mut questions = questions.lock().await;
-            if questions.recv_many(&mut round, ROUND_MAX).await == 0 {
-                break;
-            }
-            for _ in 0..GATHERINGS {
-                tokio::task::yield_now().await;
-            }
-            while round.len() < ROUND_MAX
-                && let Ok(question) = questions.try_recv()
-            {
-                round.push(question);
-            }
-        }
+        let Some(asked) = gather(&questions, std::mem::take(&mut left)).await else { break };
+        let round;
+        (round, left) = share(asked);
         let (mut records, mut deliveries) = (Vec::new(), Vec::new());
         for question in round {
             match question {
@@ -130,6 +140,55 @@ async fn answer(database: Database, questions: Arc<Mutex<mpsc::UnboundedReceiver
     if let Some((reader, _)) = reader.reader {
         let _ = reader.close().await;
     }
+}
+
+/// Takes in the questions for a round, behind those that the last one left. None: there will be no more.
+async fn gather(
+    questions: &Mutex<mpsc::UnboundedReceiver<Question>>,
+    mut round: Vec<Question>,
+) -> Option<Vec<Question>> {
+    // The other reader holds this for as long as it waits for its first question.
+    let mut questions = match questions.try_lock() {
+        Err(_) if !round.is_empty() => return Some(round),
+        Err(_) => questions.lock().await,
+        Ok(questions) => questions,
+    };
+    if round.is_empty() && questions.recv_many(&mut round, ROUND_MAX).await == 0 {
+        return None;
+    }
+    for _ in 0..GATHERINGS {
+        tokio::task::yield_now().await;
+    }
+    // What was left does not keep others out of the round.
+    for _ in 0..ROUND_MAX.saturating_sub(round.len()).max(ROUND_SHOP_MAX) {
+        let Ok(question) = questions.try_recv() else { break };
+        round.push(question);
+    }
+    Some(round)
+}
+
+/// Leaves questions of a shop that has many to the next round, and forgets those whose callers were cancelled. Shops take
+/// turns: the first question of each comes before the second one of any.
+fn share(mut asked: Vec<Question>) -> (Vec<Question>, Vec<Question>) {
+    asked.retain(|question| !question.is_closed());
+    if asked.len() <= ROUND_SHOP_MAX {
+        return (asked, Vec::new());
+    }
+    let mut of_shops: HashMap<Shop, usize> = HashMap::new();
+    let mut ranked = Vec::with_capacity(asked.len());
+    for question in asked {
+        let rank = question.shop().cloned().map_or(0, |shop| {
+            let of_shop = of_shops.entry(shop).or_default();
+            *of_shop += 1;
+            *of_shop
+        });
+        ranked.push((rank, question));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let fit = ranked.iter().take(ROUND_MAX).take_while(|(rank, _)| *rank <= ROUND_SHOP_MAX).count();
+    let left = ranked.split_off(fit);
+    let questions = |ranked: Vec<(usize, Question)>| ranked.into_iter().map(|(_, question)| question).collect();
+    (questions(ranked), questions(left))
 }
 
 /// A connection that is kept from round to round: on SQLite a file of its own; else one of the pool, which looks whether it is
@@ -240,5 +299,38 @@ fn reply<K: Eq + std::hash::Hash, T: Clone>(
             Ok(found) => Ok(found.get(&key).cloned()),
             Err(error) => Err(Arc::clone(error)),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shop_with_many_questions_leaves_room_and_nobody_asks_for_who_has_gone() {
+        let ask = |shop: &str, id: usize| {
+            let (answer, answered) = oneshot::channel();
+            (Question::Record(Shop::new("app", shop), RecordKey::new("thing", id.to_string()), answer), answered)
+        };
+        let ids = |questions: &[Question]| -> Vec<String> {
+            let id = |question: &Question| match question {
+                Question::Record(shop, key, _) => format!("{}{}", shop.id, key.id),
+                Question::Delivery(seq, _) => seq.to_string(),
+            };
+            questions.iter().map(id).collect()
+        };
+        let (mut questions, mut callers) = (Vec::new(), Vec::new());
+        for id in 0..ROUND_SHOP_MAX + 2 {
+            let (question, caller) = ask("busy", id);
+            questions.push(question);
+            callers.push(caller);
+        }
+        let (question, _quiet) = ask("quiet", 1);
+        questions.push(question);
+        callers.remove(0);
+        let (round, left) = share(questions);
+        assert_eq!((round.len(), ids(&left)), (ROUND_SHOP_MAX + 1, vec![format!("busy{}", ROUND_SHOP_MAX + 1)]));
+        assert_eq!(ids(&round[..3]), ["busy1", "quiet1", "busy2"]);
+        assert!(!ids(&round).contains(&"busy0".to_owned()));
     }
 }

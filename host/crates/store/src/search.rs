@@ -5,6 +5,7 @@
 //! other, each with a bound of its own on the first sort key, and not as one condition with `OR`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tradewind_model::query::{Column, Comparison, Filter, Part, Query, Row, SortKey, Term, Test};
 use tradewind_model::schema::{Model, Scope};
@@ -13,45 +14,29 @@ use tradewind_model::{Json, Shop};
 
 use crate::error::StoreError;
 use crate::expression::{column_key, column_whole, of_model, unique, unique_operand};
-use crate::link::{Engine, Value};
+use crate::link::{Engine, Link, Value};
+use crate::queries::{Ask, Meter};
 use crate::records::stored_json;
 use crate::store::Store;
 
+/// Conditions of a query that PostgreSQL evaluates on one record without a look whether it was interrupted. 8: more than
+/// queries usually have; on the largest document each takes up to a tenth of a second.
+const UNINTERRUPTED_TERMS_MAX: usize = 8;
+
 impl Store {
     /// The stored records that a query's page is made from, in the order in which they are read: what
-    /// [`Query::overlay`] takes, together with `own` changes of a unit.
+    /// [`Query::overlay`] takes, together with `own` changes of a unit. Dropping the future ends the query.
     pub async fn search(&self, shop: &Shop, model: &Model, query: &Query, own: usize) -> Result<Vec<Row>, StoreError> {
-        let failed = |source| StoreError::database("searching records", source);
-        let max = query.read_max(own);
-        let mut reader = None;
-        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        let mut pages = Vec::new();
         for range in query.ranges() {
-            let Some(sql) = page(self.engine(), shop, model, query, &range, max - found.len())? else { continue };
-            // One reader for all of them.
-            let reader = match &mut reader {
-                Some(reader) => reader,
-                none => none.insert(self.database.reader().await.map_err(StoreError::connecting)?),
-            };
-            for row in reader.link().fetch_text(&sql.text, &sql.values()).await.map_err(failed)? {
-                let text = |at| row.text(at).map_err(failed);
-                let (shop, id) = (text(0)?.to_owned(), text(1)?.to_owned());
-                // Written between two ranges, a record can be in both.
-                if !seen.insert((shop.clone(), id.clone())) {
-                    continue;
-                }
-                let document = stored_json(text(2)?, || format!("the record `{} {id}` of `{shop}`", model.name))?;
-                let (created_ms, updated_ms) = (row.int(3).map_err(failed)?, row.int(4).map_err(failed)?);
-                found.push(Row { shop, id, document, created_ms, updated_ms });
-            }
-            if found.len() >= max {
-                break;
-            }
+            pages.extend(page(self.engine(), shop, model, query, &range)?);
         }
-        Ok(found)
+        let search = Search { pages: pages.into(), max: query.read_max(own), model: model.name.as_str().into() };
+        self.queries.run(shop, "searching records", search).await?
     }
 
     /// How many stored records a query's filter matches, without those of the shop whose ids a unit has changed itself:
-    /// what [`Query::overlay_count`] takes.
+    /// what [`Query::overlay_count`] takes. Dropping the future ends the query.
     pub async fn search_count(
         &self,
         shop: &Shop,
@@ -59,55 +44,152 @@ impl Store {
         query: &Query,
         own_ids: &[String],
     ) -> Result<u64, StoreError> {
-        let failed = |source| StoreError::database("counting records", source);
         let Some(sql) = count(self.engine(), shop, model, query, own_ids)? else { return Ok(0) };
-        let mut reader = self.database.reader().await.map_err(StoreError::connecting)?;
-        let rows = reader.link().fetch_text(&sql.text, &sql.values()).await.map_err(failed)?;
-        Ok(rows[0].int(0).map_err(failed)?.unsigned_abs())
+        self.queries.run(shop, "counting records", Count(sql.into())).await
     }
 
     /// How the database would go about a search, in its own words: each statement's plan, for whoever wonders which index
     /// it uses.
     pub async fn search_plan(&self, shop: &Shop, model: &Model, query: &Query) -> Result<Vec<String>, StoreError> {
-        let failed = |source| StoreError::database("explaining a search", source);
-        let mut plan = Vec::new();
-        let mut reader = self.database.reader().await.map_err(StoreError::connecting)?;
+        let mut pages = Vec::new();
         for range in query.ranges() {
-            let Some(sql) = page(self.engine(), shop, model, query, &range, query.read_max(0))? else { continue };
-            // Differs because each has its own word and its own columns for it.
-            let (explain, at) = match self.engine() {
-                Engine::Sqlite => ("EXPLAIN QUERY PLAN", 3),
-                Engine::Postgres => ("EXPLAIN", 0),
-            };
-            let text = format!("{explain} {}", sql.text);
-            for row in reader.link().fetch_text(&text, &sql.values()).await.map_err(failed)? {
-                plan.push(row.text(at).map_err(failed)?.to_owned());
+            pages.extend(page(self.engine(), shop, model, query, &range)?);
+        }
+        self.queries.run(shop, "explaining a search", Explain { pages: pages.into(), max: query.read_max(0) }).await
+    }
+}
+
+/// A statement with its values.
+#[derive(Debug)]
+struct Prepared {
+    /// Before the limit.
+    text: String,
+    bound: Vec<Bound>,
+    /// After the limit.
+    end: &'static str,
+}
+
+impl Prepared {
+    /// The limit is in the text: a plan is made for it, and there are few.
+    fn limited(&self, max: usize) -> String {
+        format!("{} LIMIT {max}{}", self.text, self.end)
+    }
+
+    fn values(&self) -> Vec<Value<'_>> {
+        let value = |bound| match bound {
+            &Bound::Integer(value) => Value::from(value),
+            &Bound::Number(value) => Value::Real(value),
+            Bound::Text(value) => Value::from(value.as_str()),
+        };
+        self.bound.iter().map(value).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Search {
+    pages: Arc<[Prepared]>,
+    max: usize,
+    model: Arc<str>,
+}
+
+impl Ask for Search {
+    type Found = Result<Vec<Row>, StoreError>;
+
+    async fn ask(self, link: &mut Link<'_>, meter: &Meter) -> sqlx::Result<Self::Found> {
+        let Self { pages, max, model } = self;
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        for page in &*pages {
+            let text = page.limited(max - found.len());
+            let rows = link.fetch_while(&text, &page.values(), |bytes| meter.has_room(bytes)).await?;
+            for row in rows.ok_or_else(ended)? {
+                let (shop, id) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+                // Written between two ranges, a record can be in both.
+                if !seen.insert((shop.clone(), id.clone())) {
+                    continue;
+                }
+                let document = match stored_json(row.text(2)?, || format!("the record `{model} {id}` of `{shop}`")) {
+                    Ok(document) => document,
+                    Err(damaged) => return Ok(Err(damaged)),
+                };
+                let (created_ms, updated_ms) = (row.int(3)?, row.int(4)?);
+                found.push(Row { shop, id, document, created_ms, updated_ms });
+            }
+            if found.len() >= max {
+                break;
+            }
+        }
+        Ok(Ok(found))
+    }
+}
+
+#[derive(Clone)]
+struct Count(Arc<Prepared>);
+
+impl Ask for Count {
+    type Found = u64;
+
+    async fn ask(self, link: &mut Link<'_>, _: &Meter) -> sqlx::Result<u64> {
+        Ok(link.fetch_text(&self.0.text, &self.0.values()).await?[0].int(0)?.unsigned_abs())
+    }
+}
+
+#[derive(Clone)]
+struct Explain {
+    pages: Arc<[Prepared]>,
+    max: usize,
+}
+
+impl Ask for Explain {
+    type Found = Vec<String>;
+
+    async fn ask(self, link: &mut Link<'_>, _: &Meter) -> sqlx::Result<Vec<String>> {
+        // Differs because each has its own word and its own columns for it.
+        let (explain, at) = match link.engine() {
+            Engine::Sqlite => ("EXPLAIN QUERY PLAN", 3),
+            Engine::Postgres => ("EXPLAIN", 0),
+        };
+        let mut plan = Vec::new();
+        for page in &*self.pages {
+            let text = format!("{explain} {}", page.limited(self.max));
+            for row in link.fetch_text(&text, &page.values()).await? {
+                plan.push(row.text(at)?.to_owned());
             }
         }
         Ok(plan)
     }
 }
 
+/// Stands for the limit that the meter knows.
+fn ended() -> sqlx::Error {
+    sqlx::Error::Protocol("the query reached a limit".to_owned())
+}
+
 /// The statement for one range of a page, none when nothing can be in it.
-fn page<'m>(
+fn page(
     engine: Engine,
     shop: &Shop,
-    model: &'m Model,
+    model: &Model,
     query: &Query,
     range: &Filter,
-    max: usize,
-) -> Result<Option<Sql<'m>>, StoreError> {
+) -> Result<Option<Prepared>, StoreError> {
+    const COLUMNS: &str = "shop,id,CAST(doc AS text),created_ms,updated_ms";
     let mut sql = Sql::new(engine, model);
-    sql.text.push_str("SELECT shop,id,CAST(doc AS text),created_ms,updated_ms FROM records WHERE ");
     let Some(condition) = sql.condition(shop, query.scope, &[range, &query.filter])? else { return Ok(None) };
-    sql.text.push_str(&condition);
     let keys = query.order();
     // Differs because SQLite would sort what is ordered by a null alike, and PostgreSQL would sort it without that key.
     let alike = usize::from(engine == Engine::Sqlite && keys.first().is_some_and(|key| is_null(range, &key.column)));
     let order: Vec<_> = keys.iter().skip(alike).map(|key| order(engine, key)).collect();
-    // The limit is in the text: a plan is made for it, and there are few.
-    sql.text.extend([" ORDER BY ", &order.join(","), " LIMIT ", &max.to_string()]);
-    Ok(Some(sql))
+    let order = order.join(",");
+    // Differs because SQLite keeps what it sorts in memory, and would keep whole documents: it sorts row ids, and reads the
+    // documents of those that are left. PostgreSQL sorts large rows on disk.
+    let (text, end) = match engine {
+        Engine::Sqlite => (
+            format!("SELECT {COLUMNS} FROM (SELECT rowid AS row FROM records WHERE {condition} ORDER BY {order}"),
+            ") AS page CROSS JOIN records ON records.rowid=page.row",
+        ),
+        Engine::Postgres => (format!("SELECT {COLUMNS} FROM records WHERE {condition} ORDER BY {order}"), ""),
+    };
+    Ok(Some(Prepared { text, bound: sql.bound, end }))
 }
 
 /// Whether a column is null in all of a range.
@@ -120,17 +202,16 @@ fn is_null(range: &Filter, column: &Column) -> bool {
 }
 
 /// The statement that counts, none when there is nothing to count.
-fn count<'m>(
+fn count(
     engine: Engine,
     shop: &Shop,
-    model: &'m Model,
+    model: &Model,
     query: &Query,
     own_ids: &[String],
-) -> Result<Option<Sql<'m>>, StoreError> {
+) -> Result<Option<Prepared>, StoreError> {
     let mut sql = Sql::new(engine, model);
-    sql.text.push_str("SELECT count(*) FROM records WHERE ");
     let Some(condition) = sql.condition(shop, query.scope, &[&query.filter])? else { return Ok(None) };
-    sql.text.push_str(&condition);
+    let mut text = format!("SELECT count(*) FROM records WHERE {condition}");
     // No record's id has a NUL, and PostgreSQL reads no JSON with one.
     let own_ids: Vec<_> = own_ids.iter().filter(|id| !id.contains('\0')).collect();
     if !own_ids.is_empty() {
@@ -143,9 +224,9 @@ fn count<'m>(
             Engine::Sqlite => format!("SELECT value FROM json_each({ids})"),
             Engine::Postgres => format!("SELECT json_array_elements_text(CAST({ids} AS json))"),
         };
-        sql.text.extend([" AND NOT (shop=", &own_shop, " AND id IN (", &ids, "))"]);
+        text.extend([" AND NOT (shop=", &own_shop, " AND id IN (", &ids, "))"]);
     }
-    Ok(Some(sql))
+    Ok(Some(Prepared { text, bound: sql.bound, end: "" }))
 }
 
 fn order(engine: Engine, key: &SortKey) -> String {
@@ -160,15 +241,17 @@ fn order(engine: Engine, key: &SortKey) -> String {
     }
 }
 
-/// A statement that is being put together.
+/// The conditions of a statement that is being put together.
 struct Sql<'m> {
     engine: Engine,
     model: &'m Model,
-    text: String,
     bound: Vec<Bound>,
+    /// Conditions so far.
+    terms: usize,
 }
 
 /// A value that a statement will be given.
+#[derive(Debug)]
 enum Bound {
     Text(String),
     Integer(i64),
@@ -185,16 +268,7 @@ enum Condition {
 
 impl<'m> Sql<'m> {
     fn new(engine: Engine, model: &'m Model) -> Self {
-        Self { engine, model, text: String::new(), bound: Vec::new() }
-    }
-
-    fn values(&self) -> Vec<Value<'_>> {
-        let value = |bound| match bound {
-            &Bound::Integer(value) => Value::from(value),
-            &Bound::Number(value) => Value::Real(value),
-            Bound::Text(value) => Value::from(value.as_str()),
-        };
-        self.bound.iter().map(value).collect()
+        Self { engine, model, bound: Vec::new(), terms: 0 }
     }
 
     /// The place that stands for a value.
@@ -235,7 +309,7 @@ impl<'m> Sql<'m> {
 
     fn filter(&mut self, filter: &Filter) -> Condition {
         let (filters, neutral, decisive, operator) = match filter {
-            Filter::Term(term) => return self.term(term),
+            Filter::Term(term) => return self.interruptible(term),
             Filter::All(filters) => (filters, Condition::Always, Condition::Never, " AND "),
             Filter::Any(filters) => (filters, Condition::Never, Condition::Always, " OR "),
         };
@@ -256,6 +330,22 @@ impl<'m> Sql<'m> {
             [] => neutral,
             [_] => Condition::When(parts.remove(0)),
             _ => Condition::When(format!("({})", parts.join(operator))),
+        }
+    }
+
+    /// A condition before which PostgreSQL looks whether it was interrupted, when there are many.
+    ///
+    /// It looks at that between two rows, and reads the whole document for each condition: 200 of them on a document of 8 MiB
+    /// take a minute. A subquery is a place where it looks as well. Conditions that an index may serve stay as they are,
+    /// as long as they are few.
+    fn interruptible(&mut self, term: &Term) -> Condition {
+        let condition = self.term(term);
+        self.terms += 1;
+        match condition {
+            Condition::When(text) if self.engine == Engine::Postgres && self.terms > UNINTERRUPTED_TERMS_MAX => {
+                Condition::When(format!("CASE WHEN (SELECT created_ms IS NOT NULL) THEN {text} END"))
+            }
+            condition => condition,
         }
     }
 
@@ -285,8 +375,8 @@ impl<'m> Sql<'m> {
             Test::Compare(Comparison::NotEqual, key) => self.not_equal(column, *part, std::slice::from_ref(key)),
             Test::NotIn(keys) => self.not_equal(column, *part, keys),
             Test::Compare(comparison, key) => self.compare(column, *part, *comparison, key),
-            Test::Contains(text) => self.contains(column, text, ">0"),
-            Test::NotContains(text) => self.contains(column, text, "=0"),
+            Test::Contains(text) => self.contains(column, text),
+            Test::NotContains(text) => format!("NOT {}", self.contains(column, text)),
             Test::IsNull | Test::IsSet => unreachable!("answered above"),
         };
         Condition::When(match or_null {
@@ -381,13 +471,13 @@ impl<'m> Sql<'m> {
         format!("({expression}{}{cut} AND {whole}{}{})", around.as_str(), comparison.as_str(), self.bind_key(key))
     }
 
-    fn contains(&mut self, column: &Column, text: &str, how: &str) -> String {
+    fn contains(&mut self, column: &Column, text: &str) -> String {
         let whole = column_whole(self.engine, column);
-        let part = self.bind(Bound::Text(text.to_owned()));
-        // Differs because each has its own word for it.
+        // Differs because each has its own way in linear time: on SQLite a function of ours, on PostgreSQL a regular expression
+        // that is literal (`***=`). `instr` and `position` take the product of the lengths, and nothing interrupts them.
         match self.engine {
-            Engine::Sqlite => format!("instr({whole},{part}){how}"),
-            Engine::Postgres => format!("position({part} in {whole}){how}"),
+            Engine::Sqlite => format!("contains_text({whole},{})", self.bind(Bound::Text(text.to_owned()))),
+            Engine::Postgres => format!("({whole} ~ {})", self.bind(Bound::Text(format!("***={text}")))),
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::STATEMENTS;
 use crate::admission;
 use crate::committer::Committer;
 use crate::database::{Database, Location, MigrationState};
-use crate::error::StoreError;
+use crate::error::{QueryLimit, StoreError};
 use crate::inbox::{self, Delivery, DeliveryFilter, FIND_DELIVERY, OLD_DELIVERIES, PRUNE_DELIVERIES};
 use crate::invocations::PRUNE_INVOCATIONS;
 use crate::link::{Engine, Statement};
+use crate::queries::{QUERY_RESULT_BYTES_MAX, Queries};
 use crate::reader::Rounds;
 use crate::recent::Recent;
 use crate::records::{PRUNE_NOTES, Stored};
@@ -24,6 +25,7 @@ use crate::watches::{Watch, Watches};
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) committer: Committer,
+    pub(crate) queries: Queries,
     rounds: Rounds,
     recent: Recent,
     watches: Arc<Watches>,
@@ -53,7 +55,15 @@ impl Store {
         }
         let watches = Arc::new(Watches::default());
         let (committer, rounds) = (Committer::start(&database, &watches), Rounds::start(&database));
-        Ok(Self { committer, rounds, recent: Recent::default(), watches, database })
+        let queries = Queries::new(&database);
+        Ok(Self { committer, rounds, queries, recent: Recent::default(), watches, database })
+    }
+
+    /// The same store with another limit `query_ms_max`, see [`QUERY_MS_MAX`](crate::QUERY_MS_MAX).
+    #[must_use]
+    pub fn with_query_ms_max(mut self, query_ms_max: u64) -> Self {
+        self.queries.set_ms_max(query_ms_max);
+        self
     }
 
     /// Brings the tables up to date. Safe to call from several processes at once.
@@ -108,17 +118,24 @@ impl Store {
         self.rounds.record(shop.clone(), key.clone()).await
     }
 
-    /// Records of a shop in the order of their keys; none for each that is not there.
+    /// Records of a shop in the order of their keys; none for each that is not there. Fails with a [`QueryLimit`] when they are
+    /// more than [`QUERY_RESULT_BYTES_MAX`](crate::QUERY_RESULT_BYTES_MAX) together.
     pub async fn records(&self, shop: &Shop, keys: &[RecordKey]) -> Result<Vec<Option<Stored>>, Arc<StoreError>> {
         // All questions are asked before the first answer is waited for.
         let ask = |key: &RecordKey| admission::is_possible(key).then(|| self.rounds.record(shop.clone(), key.clone()));
         let asked: Vec<_> = keys.iter().map(ask).collect();
-        let mut found = Vec::with_capacity(keys.len());
+        let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
         for answer in asked {
-            found.push(match answer {
+            let stored = match answer {
                 Some(answer) => answer.await?,
                 None => None,
-            });
+            };
+            bytes += stored.as_ref().map_or(0, |stored| stored.doc.as_str().len());
+            if bytes > QUERY_RESULT_BYTES_MAX {
+                let limit = QueryLimit::ResultBytes { max: QUERY_RESULT_BYTES_MAX };
+                return Err(Arc::new(StoreError::Query(limit)));
+            }
+            found.push(stored);
         }
         Ok(found)
     }
@@ -220,6 +237,7 @@ impl Store {
     /// Writes what was handed over, and closes.
     pub async fn close(self) {
         // The writer is the last: whoever closes a file of SQLite last writes its log back.
+        self.queries.close().await;
         self.rounds.close().await;
         self.database.close().await;
         self.committer.close().await;

@@ -55,6 +55,20 @@ impl Unit {
         }
     }
 
+    /// Returns true if it only brings deliveries, and so depends on no lease and no record.
+    pub(crate) fn is_delivery(&self) -> bool {
+        let Self { shop: _, fence, finish, reads, queries, writes, deliveries, jobs, cancels, log, now_ms: _ } = self;
+        !deliveries.is_empty()
+            && fence.is_none()
+            && finish.is_none()
+            && reads.is_empty()
+            && queries.is_none()
+            && writes.is_empty()
+            && jobs.is_empty()
+            && cancels.is_empty()
+            && log.is_empty()
+    }
+
     /// Whether it changes anything that others can see. Without that it was decided on nothing that matters.
     pub fn has_effects(&self) -> bool {
         !self.jobs.is_empty() || !self.cancels.is_empty() || self.writes.iter().any(|write| !write.is_nothing())
@@ -81,7 +95,7 @@ impl Unit {
         let jobs = self.jobs.iter().map(|job| json(job.payload.as_ref()) + json(job.policy.as_ref()));
         let log = self.log.iter().map(|entry| json(entry.detail.as_ref()));
         let finish = self.finish.iter().map(|finish| match &finish.how {
-            How::Done => 0,
+            How::Done | How::Started => 0,
             How::Checkpoint { state } => json(Some(state)),
             How::Again { error, .. } | How::Park { error, .. } => json(error.as_ref()),
         });
@@ -121,6 +135,8 @@ pub enum How {
         /// What went wrong, as JSON; none for a snooze.
         error: Option<Json>,
     },
+    /// It is about to run although it may have been running when a host died: that is written down first.
+    Started,
     /// It goes on, and begins from here should it run again.
     Checkpoint {
         /// What the job wants to find then, as JSON.

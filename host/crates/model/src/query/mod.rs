@@ -40,6 +40,10 @@ pub const FILTER_TERMS_MAX: usize = 200;
 /// How many values the lists of a filter may have together. SQLite binds 32,766 values in a statement.
 pub const FILTER_VALUES_MAX: usize = 2_000;
 
+/// Bytes of the text of a `contains`, limit `contains_bytes_max`. 1 KiB: longer texts are found by `equals`; the
+/// text is prepared again for each record that it is looked for in.
+pub const CONTAINS_BYTES_MAX: usize = 1 << 10;
+
 /// How many fields a query may sort by: a cursor carries a value of each.
 pub const SORT_KEYS_MAX: usize = 4;
 

@@ -2,8 +2,8 @@
 
 use super::cursor::{Cursor, digest};
 use super::{
-    Column, Comparison, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, FILTER_VALUES_MAX, Filter, PAGE_DEFAULT, PAGE_MAX,
-    QUERY_BYTES_MAX, Query, Reach, SORT_KEYS_MAX, SortKey, Test, invalid,
+    CONTAINS_BYTES_MAX, Column, Comparison, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, FILTER_VALUES_MAX, Filter,
+    PAGE_DEFAULT, PAGE_MAX, QUERY_BYTES_MAX, Query, Reach, SORT_KEYS_MAX, SortKey, Test, invalid,
 };
 use crate::document::clean;
 use crate::error::{ActionError, code};
@@ -322,6 +322,14 @@ impl<'a> Conditions<'a> {
             }
             "startsWith" | "contains" => {
                 let text = value::string(value.as_str()).ok_or_else(|| target.mistake(operator, "a string"))?;
+                if operator == "contains" && text.len() > CONTAINS_BYTES_MAX {
+                    return Err(invalid(format!(
+                        "`contains` of `{}` has {} bytes, at most {CONTAINS_BYTES_MAX} are looked for \
+                         (`contains_bytes_max`); hint: a part of it finds the same records and a few more",
+                        target.name,
+                        text.len()
+                    )));
+                }
                 return Ok(match operator {
                     "contains" => Filter::term(column(), Test::Contains(text), false),
                     _ => Filter::starts_with(column(), text),

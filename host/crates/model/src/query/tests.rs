@@ -117,6 +117,9 @@ fn every_mistake_has_its_own_words() {
         &format!(r#"{{"filter":{{"title":{{"equals":"{}"}}}}}}"#, "x".repeat(QUERY_BYTES_MAX)),
         "more than 1048576 bytes",
     );
+    let contains = |bytes: usize| format!(r#"{{"filter":{{"title":{{"contains":"{}"}}}}}}"#, "x".repeat(bytes));
+    query(&contains(CONTAINS_BYTES_MAX));
+    check(&contains(CONTAINS_BYTES_MAX + 1), "at most 1024 are looked for (`contains_bytes_max`)");
 }
 
 #[test]

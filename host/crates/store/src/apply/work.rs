@@ -73,7 +73,14 @@ pub(crate) static UPDATE_JOBS: Statement = Statement::rows(
     "WITH r (seq, state, run_at_ms, attempts, reason, error, parked_ms) AS ({rows}) \
      UPDATE jobs SET state = CASE WHEN jobs.lane IS NULL AND r.state = 0 THEN 1 ELSE r.state END, \
      run_at_ms = r.run_at_ms, attempts = r.attempts, reason = r.reason, error = COALESCE(r.error, jobs.error), \
-     parked_ms = r.parked_ms FROM r WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
+     parked_ms = r.parked_ms, starts = 0 FROM r WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
+);
+
+pub(crate) static START_JOBS: Statement = Statement::rows(
+    "start jobs",
+    &[Kind::Int],
+    "WITH r (seq) AS ({rows}) UPDATE jobs SET starts = jobs.starts + 1 FROM r \
+     WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
 );
 
 pub(crate) static CHECKPOINT_JOBS: Statement = Statement::rows(
@@ -117,12 +124,17 @@ pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
 
 /// Deletes the jobs that are done and puts the others where they wait.
 pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<(), Stop> {
-    let (mut done, mut changed, mut checkpoints) = (Table::default(), Table::default(), Table::default());
+    let (mut done, mut started) = (Table::default(), Table::default());
+    let (mut changed, mut checkpoints) = (Table::default(), Table::default());
     for unit in units {
         let Some(Finish { job, how }) = &unit.finish else { continue };
         let (state, run_at_ms, attempts, reason, error) = match how {
             How::Done => {
                 done.push([(*job).into()]);
+                continue;
+            }
+            How::Started => {
+                started.push([(*job).into()]);
                 continue;
             }
             How::Checkpoint { state } => {
@@ -145,7 +157,9 @@ pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care
         ]);
     }
     let mut found = Vec::new();
-    for (statement, table) in [(&DELETE_JOBS, &done), (&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints)] {
+    let statements =
+        [(&DELETE_JOBS, &done), (&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints), (&START_JOBS, &started)];
+    for (statement, table) in statements {
         found.push(Wrote::by(link, statement, table, care).await?);
     }
     let mut blamed = Blamed::new();
