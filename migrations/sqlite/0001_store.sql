@@ -40,6 +40,8 @@ CREATE TABLE deliveries (
 ) STRICT;
 CREATE UNIQUE INDEX deliveries_webhook ON deliveries (app, shop, webhook_id);
 CREATE UNIQUE INDEX deliveries_event ON deliveries (app, shop, topic, event_id, body_sha256) WHERE event_id IS NOT NULL;
+-- To find the shop of an app for which a body came first.
+CREATE INDEX deliveries_body ON deliveries (app, body_sha256);
 
 -- The mirrored and custom data. `doc` is a JSON object without `id`.
 CREATE TABLE records (

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tradewind_host::pipeline::{App, Clients, Clock, Ended, Installed, LogSink, Pipeline, Source, lane_of};
 use tradewind_model::schema::{Model, Schema};
 use tradewind_model::{Json, RecordKey, Shop};
-use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
+use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable, Unmapped};
 use tradewind_runtime::Plugin;
 use tradewind_runtime::session::LogEntry;
 use tradewind_store::{
@@ -93,7 +93,7 @@ impl LogSink for TestLog {
 struct TestMapper;
 
 impl Mapper for TestMapper {
-    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable> {
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmapped> {
         let (things, _) = report.topic.split_once('/').unwrap_or_default();
         if !matches!(things, "products" | "variants" | "unknown") {
             return Ok(Vec::new());
@@ -217,7 +217,7 @@ impl TestHost {
         let unit = Unit { deliveries: vec![new], ..Unit::new(shop.clone(), self.now_ms()) };
         match self.commit(unit).await.deliveries[0] {
             Ingested::New { seq, .. } => seq,
-            Ingested::Duplicate => panic!("there was such a delivery"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tradewind_host::config;
-use tradewind_host::ingress::{BODY_TIME_MAX, Door, Doors, HEADER_TIME_MAX, Ingress, Server};
+use tradewind_host::ingress::{BODY_TIME_MAX, ConnectionBounds, Door, Doors, HEADER_TIME_MAX, Ingress, Server};
 use tradewind_host::pipeline::{App, Clock, LogSink, Pipeline, Source};
 use tradewind_host::scheduler::{Config, Scheduler};
 use tradewind_model::Shop;
@@ -29,6 +29,8 @@ pub struct Bounds {
     pub body_time_max: Duration,
     /// How long a head may take.
     pub header_time_max: Duration,
+    /// How many connections there may be.
+    pub connections: ConnectionBounds,
 }
 
 impl Default for Bounds {
@@ -38,6 +40,7 @@ impl Default for Bounds {
             body_bytes_max: config::Limits::default().body_bytes_max,
             body_time_max: BODY_TIME_MAX,
             header_time_max: HEADER_TIME_MAX,
+            connections: ConnectionBounds::default(),
         }
     }
 }
@@ -99,7 +102,8 @@ impl OpenDoor {
             bounds.body_bytes_max,
         );
         let router = Arc::new(ingress.with_body_time(bounds.body_time_max)).router();
-        let server = Server::start_within(([127, 0, 0, 1], 0).into(), router, bounds.header_time_max).await;
+        let server =
+            Server::start_within(([127, 0, 0, 1], 0).into(), router, bounds.header_time_max, bounds.connections).await;
         let server = server.unwrap_or_else(|error| panic!("{error}"));
         Self { store, seen, schema, scheduler, server }
     }

@@ -3,13 +3,13 @@
 //! Topics are `products/create`, `products/update` and `products/delete`; the body is an object with `id`, `updated_at`
 //! (RFC 3339) and whatever fields the record has. It stands for a platform where only what comes after the mapping is tested.
 
-use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable};
+use tradewind_platform::mapping::{Children, Family, Incoming, Mapper, Report, Saved, Unmappable, Unmapped};
 
 /// Maps a body to the one record of `shopify/product` that it is.
 pub struct PlainMapper;
 
 impl Mapper for PlainMapper {
-    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable> {
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmapped> {
         let body = report.body;
         let unmappable = |what: &str| Unmappable { reason: format!("the body has no {what}") };
         let id = body.member("id").ok_or_else(|| unmappable("`id`"))?;

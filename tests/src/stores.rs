@@ -259,6 +259,7 @@ pub fn delivery(webhook_id: &str, body: &[u8]) -> NewDelivery {
         body_bytes: u64::try_from(body.len()).unwrap_or_default(),
         lane: Some("shopify/product 1".to_owned()),
         depth: 0,
+        parked_if_replayed: None,
     }
 }
 
@@ -286,7 +287,7 @@ pub async fn enqueue(store: &Store, job: NewJob) -> i64 {
 pub async fn ingest(store: &Store, new: NewDelivery) -> (i64, i64) {
     match commit(store, unit().delivery(new)).await.deliveries[0] {
         Ingested::New { seq, job } => (seq, job),
-        Ingested::Duplicate => panic!("there was such a delivery"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -104,9 +104,11 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::WrongSignature => Self::Unsigned(refusal.to_string()),
-            Refusal::NoBody | Refusal::NoSignature(_) | Refusal::NoHeaders(_) | Refusal::BadHeader { .. } => {
-                Self::Malformed(refusal.to_string())
-            }
+            Refusal::NoBody
+            | Refusal::NoSignature(_)
+            | Refusal::TwoKinds
+            | Refusal::NoHeaders(_)
+            | Refusal::BadHeader { .. } => Self::Malformed(refusal.to_string()),
         }
     }
 }

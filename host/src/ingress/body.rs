@@ -7,10 +7,10 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
+use super::room::{Full, Held};
 
 /// How long a body may take to arrive. 10 seconds: platforms give up after 5.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
@@ -18,45 +18,39 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How deep a body may be nested. 100: platforms nest 10 levels; what stores and plugins read ends at 128.
 pub const DEPTH_MAX: usize = 100;
 
-/// Bytes of all bodies that arrive or wait for the disk, in KiB. 128 MiB: a second of a fast network; nobody has signed them
-/// yet, so anybody who knows a path could send them.
-pub const BODIES_KIB_MAX: u32 = 128 << 10;
+/// How fast a body has to come, in bytes a second. 10 KiB: a hundredth of what the slowest platform has.
+pub const BODY_RATE_MIN: u32 = 10 << 10;
 
-/// Reads a body of at most `max` bytes that arrives within `time_max`, as long as there is room. The room is the body's until
-/// what is answered is dropped.
-pub(super) async fn read<'a>(
+/// How long a body may take whatever its rate. 2 seconds: a packet that was lost comes again by then.
+const BODY_GRACE: Duration = Duration::from_secs(2);
+
+/// Reads a body of at most `max` bytes that arrives within `time_max` and not slower than [`BODY_RATE_MIN`], as long as
+/// there is room.
+pub(super) async fn read(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     max: u64,
     time_max: Duration,
-    room: &'a Semaphore,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Answer> {
+    room: &mut Held<'_>,
+) -> Result<Bytes, Answer> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(Answer::TooLarge { max });
     }
-    timeout(time_max, collect(body, max, room)).await.unwrap_or(Err(Answer::TooSlow))
-}
-
-async fn collect(mut body: Body, max: u64, room: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Answer> {
-    let mut taken: Option<SemaphorePermit<'_>> = None;
+    let started = Instant::now();
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let mut length = 0;
+    loop {
+        let until = started + time_max.min(BODY_GRACE + Duration::from_secs(1) * length / BODY_RATE_MIN);
+        let Some(frame) = timeout_at(until, body.frame()).await.map_err(|_| Answer::TooSlow)? else { break };
         let frame = frame.map_err(|error| Answer::Broken(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
-        if length as u64 > max {
+        length = length.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
+        if u64::from(length) > max {
             return Err(Answer::TooLarge { max });
         }
-        let kib = u32::try_from(data.len().div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        let more = room.try_acquire_many(kib);
-        let more =
-            more.map_err(|_| Answer::Unavailable("too many bodies arrive at once (`bodies_kib_max`)".to_owned()))?;
-        match &mut taken {
-            Some(taken) => taken.merge(more),
-            None => taken = Some(more),
-        }
+        room.grow(data.len()).map_err(Answer::from)?;
         match &first {
             // Most bodies come in one piece, which is kept as it is.
             None => first = Some(data),
@@ -65,12 +59,18 @@ async fn collect(mut body: Body, max: u64, room: &Semaphore) -> Result<(Bytes, O
     }
     let first = first.unwrap_or_default();
     if rest.is_empty() {
-        return Ok((first, taken));
+        return Ok(first);
     }
     let mut whole = BytesMut::with_capacity(first.len() + rest.len());
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
-    Ok((whole.freeze(), taken))
+    Ok(whole.freeze())
+}
+
+impl From<Full> for Answer {
+    fn from(Full(limit): Full) -> Self {
+        Self::Unavailable(format!("too many requests arrive at once (`{limit}`)"))
+    }
 }
 
 /// The body as the text of one JSON object.
@@ -107,7 +107,40 @@ fn depth(json: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use futures_util::StreamExt as _;
+
+    use super::super::room::Room;
     use super::*;
+
+    /// Reads a body that comes in pieces, one each so often; says how long that took.
+    async fn read_slowly(pieces: u32, bytes: usize, every: Duration) -> (Result<usize, Answer>, Duration) {
+        let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(every).await;
+            Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))
+        });
+        let (room, started) = (Room::default(), Instant::now());
+        let mut held = room.enter(Ipv4Addr::LOCALHOST.into(), &Arc::from("app")).unwrap();
+        let (headers, max) = (HeaderMap::new(), 10 << 20);
+        let body = read(&headers, Body::from_stream(pieces), max, BODY_TIME_MAX, &mut held).await;
+        (body.map(|body| body.len()), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_a_least_rate() {
+        let second = Duration::from_secs(1);
+        let (slow, took) = read_slowly(100, 1, second).await;
+        assert_eq!(slow, Err(Answer::TooSlow));
+        assert!(took < BODY_GRACE + second, "{took:?}");
+        // Half of the rate: the grace is used up after four seconds.
+        let (slow, took) = read_slowly(100, 5 << 10, second).await;
+        assert_eq!(slow, Err(Answer::TooSlow));
+        assert!(took > 3 * second && took < 5 * second, "{took:?}");
+        assert_eq!(read_slowly(9, 10 << 10, second).await.0, Ok(90 << 10));
+        assert_eq!(read_slowly(11, 100 << 10, second).await, (Err(Answer::TooSlow), BODY_TIME_MAX));
+    }
 
     #[test]
     fn only_nesting_counts_as_depth() {

@@ -1,14 +1,14 @@
 //! Takes a webhook in.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use axum::routing::post;
-use tokio::sync::Semaphore;
+use axum::{Extension, Router};
 use tokio::time::timeout;
 use tradewind_model::Json;
 use tradewind_platform::shopify::{self, Headers, Webhook};
@@ -17,7 +17,9 @@ use tradewind_store::{CommitError, Delivery, Ingested, NewDelivery, Store, Unit,
 use super::answer::Answer;
 use super::body;
 use super::door::{Door, Doors};
-use crate::pipeline::{Clock, lane_of};
+use super::refused::Refused;
+use super::room::Room;
+use crate::pipeline::{Clock, lane_of, reason};
 use crate::scheduler::{Scheduler, job_of};
 use crate::watch::{Received, Watch};
 
@@ -37,9 +39,13 @@ pub struct Ingress {
     doors: Arc<Doors>,
     body_bytes_max: u64,
     body_time_max: Duration,
-    /// For bodies, in KiB.
-    room: Semaphore,
+    room: Room,
+    refused: Refused,
 }
+
+/// The address of whoever sends a request, which the server says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// A request's headers as the platforms' code reads them.
 struct RequestHeaders<'a>(&'a HeaderMap);
@@ -47,6 +53,10 @@ struct RequestHeaders<'a>(&'a HeaderMap);
 impl Headers for RequestHeaders<'_> {
     fn header(&self, name: &str) -> Option<&[u8]> {
         self.0.get(name).map(axum::http::HeaderValue::as_bytes)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.get_all(name).iter().count()
     }
 }
 
@@ -60,8 +70,17 @@ impl Ingress {
         doors: Arc<Doors>,
         body_bytes_max: u64,
     ) -> Self {
-        let room = Semaphore::new(usize::try_from(body::BODIES_KIB_MAX).unwrap_or(usize::MAX));
-        Self { store, scheduler, clock, watch, doors, body_bytes_max, body_time_max: body::BODY_TIME_MAX, room }
+        Self {
+            store,
+            scheduler,
+            clock,
+            watch,
+            doors,
+            body_bytes_max,
+            body_time_max: body::BODY_TIME_MAX,
+            room: Room::default(),
+            refused: Refused::new(),
+        }
     }
 
     /// With another time for a body to arrive than [`BODY_TIME_MAX`](super::BODY_TIME_MAX).
@@ -80,23 +99,32 @@ impl Ingress {
     }
 
     /// Takes one request in. When it is [`Answer::Accepted`], it is on disk.
-    pub async fn receive(&self, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Answer {
-        match self.take_in(app, connection, headers, body).await {
+    async fn receive(&self, peer: IpAddr, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Answer {
+        match self.take_in(peer, app, connection, headers, body).await {
             Ok(answer) | Err(answer) => answer,
         }
     }
 
-    async fn take_in(&self, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+    async fn take_in(
+        &self,
+        peer: IpAddr,
+        app: &str,
+        connection: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Answer, Answer> {
         let Some(door) = self.doors.find(app, connection) else {
             return Err(Answer::Unknown("no such app or connection".to_owned()));
         };
-        let (body, _room) = body::read(headers, body, self.body_bytes_max, self.body_time_max, &self.room).await?;
+        shopify::check_headers(&RequestHeaders(headers))?;
+        let mut room = self.room.enter(peer, &door.app)?;
+        let body = body::read(headers, body, self.body_bytes_max, self.body_time_max, &mut room).await?;
         let webhook = shopify::verify(&RequestHeaders(headers), &body, &door.secrets)?;
-        self.keep(&door, &webhook, &body).await
+        self.keep(&door, webhook, &body).await
     }
 
     /// Keeps a verified webhook.
-    async fn keep(&self, door: &Door, webhook: &Webhook, body: &[u8]) -> Result<Answer, Answer> {
+    async fn keep(&self, door: &Door, mut webhook: Webhook, body: &[u8]) -> Result<Answer, Answer> {
         let Some(shop) = door.shops.get(&webhook.shop_domain) else {
             return Err(Answer::Unknown(format!("the shop `{}` is not installed", webhook.shop_domain)));
         };
@@ -108,7 +136,9 @@ impl Ingress {
         let subject = subject.map_err(|error| Answer::Malformed(format!("the body is not JSON: {error}")))?;
         let lane = subject.map(|key| lane_of(&key.model, &key.id));
         let now_ms = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
-        let headers = kept(webhook);
+        // The header is not signed: what it says of the future would keep true changes away.
+        webhook.triggered_ms = webhook.triggered_ms.map(|at_ms| at_ms.min(now_ms));
+        let headers = kept(&webhook);
         let delivery = NewDelivery {
             platform: Arc::clone(&door.platform),
             webhook_id: webhook.webhook_id.clone(),
@@ -121,6 +151,7 @@ impl Ingress {
             body_bytes: body.len() as u64,
             lane: lane.clone(),
             depth: 0,
+            parked_if_replayed: Some(reason::REPLAYED_BODY),
         };
         let unit = Unit { deliveries: vec![delivery], ..Unit::new(shop.clone(), now_ms) };
         let committed = timeout(COMMIT_TIME_MAX, self.store.commit(unit)).await;
@@ -152,8 +183,8 @@ impl Ingress {
             self.scheduler.offer(shop, vec![job]);
         }
         Ok(match *ingested {
-            Ingested::New { seq, .. } => {
-                self.watch.received(&Received { shop, webhook, seq, bytes: body.len() });
+            Ingested::New { seq, .. } | Ingested::Parked { seq, .. } => {
+                self.watch.received(&Received { shop, webhook: &webhook, seq, bytes: body.len() });
                 Answer::Accepted { seq }
             }
             Ingested::Duplicate => Answer::Duplicate,
@@ -161,17 +192,36 @@ impl Ingress {
     }
 }
 
+impl Ingress {
+    /// Answers a request that is no webhook. Nobody's app is concerned, so nobody is warned.
+    fn elsewhere(
+        &self,
+        status: StatusCode,
+        method: &Method,
+        uri: &Uri,
+        says: &'static str,
+    ) -> (StatusCode, &'static str) {
+        if self.refused.may_say() {
+            let (method, path) = (start_of(method.as_str()), start_of(uri.path()));
+            tracing::info!(method, path, status = status.as_u16(), reason = says.trim_end(), "request refused");
+        }
+        (status, says)
+    }
+}
+
 async fn handle(
     State(ingress): State<Arc<Ingress>>,
+    peer: Option<Extension<Peer>>,
     Path((app, connection)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    let answer = ingress.receive(&app, &connection, &headers, body).await;
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(peer))| peer);
+    let answer = ingress.receive(peer, &app, &connection, &headers, body).await;
     // Whoever sends chooses the path: what nobody installed is no name to count by.
     let known = ingress.doors.find(&app, &connection).map(|door| Arc::clone(&door.app));
     ingress.watch.answered(known.as_deref().unwrap_or_default(), answer.word());
-    if let Some(reason) = answer.reason() {
+    if let Some(reason) = answer.reason().filter(|_| ingress.refused.may_say()) {
         let (id, shop) = shopify::named(&RequestHeaders(&headers));
         let (app, connection, status) = (start_of(&app), start_of(&connection), answer.status().as_u16());
         tracing::warn!(app, connection, shop.id = shop, webhook.id = id, status, reason, "webhook refused");
@@ -179,19 +229,12 @@ async fn handle(
     answer.response()
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> (StatusCode, &'static str) {
-    elsewhere(StatusCode::METHOD_NOT_ALLOWED, &method, &uri, "webhooks are sent with POST\n")
+async fn wrong_method(State(ingress): State<Arc<Ingress>>, method: Method, uri: Uri) -> (StatusCode, &'static str) {
+    ingress.elsewhere(StatusCode::METHOD_NOT_ALLOWED, &method, &uri, "webhooks are sent with POST\n")
 }
 
-async fn nowhere(method: Method, uri: Uri) -> (StatusCode, &'static str) {
-    elsewhere(StatusCode::NOT_FOUND, &method, &uri, "webhooks go to /webhooks/{app}/{connection}\n")
-}
-
-/// Answers a request that is no webhook. Nobody's app is concerned, so nobody is warned.
-fn elsewhere(status: StatusCode, method: &Method, uri: &Uri, says: &'static str) -> (StatusCode, &'static str) {
-    let (method, path) = (start_of(method.as_str()), start_of(uri.path()));
-    tracing::info!(method, path, status = status.as_u16(), reason = says.trim_end(), "request refused");
-    (status, says)
+async fn nowhere(State(ingress): State<Arc<Ingress>>, method: Method, uri: Uri) -> (StatusCode, &'static str) {
+    ingress.elsewhere(StatusCode::NOT_FOUND, &method, &uri, "webhooks go to /webhooks/{app}/{connection}\n")
 }
 
 /// As much of what a stranger chose as goes into a line of the log.

@@ -1,24 +1,30 @@
 //! A server for one address: bounded in connections, headers and time, and stopped without losing a request.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Connections at once; who comes then waits to be accepted. 4,096: with the buffers of their heads 128 MiB when all are busy.
-pub const CONNECTIONS_MAX: usize = 4_096;
+use super::connections::{ConnectionBounds, Connections, Held};
+use super::receive::Peer;
+use super::refused::Refused;
 
-/// Bytes of a request's head. 32 KiB: a platform sends 2.
+/// Bytes of a request's head: method, path and all headers. 32 KiB: a platform sends 2.
 pub const HEADERS_BYTES_MAX: usize = 32 << 10;
 
 /// Headers of a request. 100: a platform sends 20.
@@ -41,15 +47,20 @@ pub struct Server {
 impl Server {
     /// Listens, and serves these routes.
     pub async fn start(address: SocketAddr, router: Router) -> io::Result<Self> {
-        Self::start_within(address, router, HEADER_TIME_MAX).await
+        Self::start_within(address, router, HEADER_TIME_MAX, ConnectionBounds::default()).await
     }
 
-    /// The same with another time for a head to arrive than [`HEADER_TIME_MAX`].
-    pub async fn start_within(address: SocketAddr, router: Router, header_time_max: Duration) -> io::Result<Self> {
+    /// The same with another time for a head to arrive than [`HEADER_TIME_MAX`], and other bounds of connections.
+    pub async fn start_within(
+        address: SocketAddr,
+        router: Router,
+        header_time_max: Duration,
+        bounds: ConnectionBounds,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, router, header_time_max, stopped));
+        let task = tokio::spawn(serve(listener, router, header_time_max, bounds, stopped));
         Ok(Self { address, stop, task })
     }
 
@@ -71,26 +82,23 @@ async fn serve(
     listener: TcpListener,
     router: Router,
     header_time_max: Duration,
+    bounds: ConnectionBounds,
     mut stopped: oneshot::Receiver<Duration>,
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(header_time_max)
+        // What is read at once goes beyond this by a buffer, so the exact bound is checked again.
         .max_buf_size(HEADERS_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(false);
-    let service = TowerToHyperService::new(router);
-    let (open, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let server = Serving { http, routes: TowerToHyperService::new(router), refused: Refused::new() };
+    let (open, connections) = (GracefulShutdown::new(), Connections::new(bounds));
     let deadline = loop {
-        let accepted = async {
-            // Nobody closes the semaphore.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
-        let (place, stream, peer) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             deadline = &mut stopped => break deadline.unwrap_or_default(),
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, peer)) => (place, stream, peer),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -98,15 +106,10 @@ async fn serve(
                 }
             },
         };
-        // Answers are small, and each is waited for.
-        let _ = stream.set_nodelay(true);
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                ended(peer, &error);
-            }
-            drop(place);
-        });
+        match connections.enter(peer.ip().to_canonical()) {
+            Some(held) => server.connection(stream, held, &open),
+            None => server.log(peer, 0, "all connections are busy (`connections_max`, `peer_connections_max`)"),
+        }
     };
     drop(listener);
     if timeout(deadline, open.shutdown()).await.is_err() {
@@ -114,15 +117,75 @@ async fn serve(
     }
 }
 
-/// Says in one line why a connection ended before its time: a head that is too large or no HTTP, a request that was broken
-/// off. Not that it was idle for long, which is what connections do.
-fn ended(peer: SocketAddr, error: &hyper::Error) {
-    let (status, reason) = match error {
-        error if error.is_timeout() => return,
-        error if error.is_parse_too_large() => (431, "the head is too large (`headers_bytes_max`, `headers_max`)"),
-        error if error.is_parse() => (400, "what came is no HTTP"),
-        error if error.is_incomplete_message() => (0, "the sender went away in the middle of a request"),
-        _ => (0, "the connection broke"),
-    };
-    tracing::info!(%peer, status, reason, %error, "request refused");
+/// What serves each connection of a server.
+#[derive(Clone)]
+struct Serving {
+    http: http1::Builder,
+    routes: TowerToHyperService<Router>,
+    refused: Refused,
+}
+
+impl Serving {
+    /// Serves a connection on a task of its own, until it ends or its place is needed.
+    fn connection(&self, stream: TcpStream, held: Arc<Held>, open: &GracefulShutdown) {
+        // Answers are small, and each is waited for.
+        let _ = stream.set_nodelay(true);
+        let peer = stream.peer_addr().unwrap_or_else(|_| SocketAddr::new(held.peer(), 0));
+        let (serving, place) = (self.clone(), Arc::clone(&held));
+        let service = service_fn(move |request| {
+            let (serving, place) = (serving.clone(), Arc::clone(&place));
+            async move { serving.request(request, &place).await }
+        });
+        let connection = open.watch(self.http.serve_connection(TokioIo::new(stream), service));
+        let serving = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    serving.ended(peer, &error);
+                },
+                () = held.closed() => {}
+            }
+        });
+    }
+
+    async fn request(&self, mut request: Request<Incoming>, place: &Arc<Held>) -> Result<Response<Body>, Infallible> {
+        let _busy = place.busy();
+        if head_bytes(&request) > HEADERS_BYTES_MAX {
+            self.log(SocketAddr::new(place.peer(), 0), 431, TOO_LARGE_A_HEAD);
+            let mut response = Response::new(Body::from("the head is too large (`headers_bytes_max`)\n"));
+            *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
+        }
+        request.extensions_mut().insert(Peer(place.peer()));
+        self.routes.call(request).await
+    }
+
+    /// Says in one line why a connection ended before its time: a head that is too large or no HTTP, a request that was
+    /// broken off. Not that it was idle for long, which is what connections do.
+    fn ended(&self, peer: SocketAddr, error: &hyper::Error) {
+        let (status, reason) = match error {
+            error if error.is_timeout() => return,
+            error if error.is_parse_too_large() => (431, TOO_LARGE_A_HEAD),
+            error if error.is_parse() => (400, "what came is no HTTP"),
+            error if error.is_incomplete_message() => (0, "the sender went away in the middle of a request"),
+            _ => (0, "the connection broke"),
+        };
+        self.log(peer, status, reason);
+    }
+
+    fn log(&self, peer: SocketAddr, status: u16, reason: &str) {
+        if self.refused.may_say() {
+            tracing::info!(%peer, status, reason, "request refused");
+        }
+    }
+}
+
+const TOO_LARGE_A_HEAD: &str = "the head is too large (`headers_bytes_max`, `headers_max`)";
+
+/// Bytes of a request's head, without the line ends.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    request.method().as_str().len() + path + headers.sum::<usize>()
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tradewind_model::document::{Mode, canonical, changed_members};
 use tradewind_model::schema::{FieldType, Model};
 use tradewind_model::{Json, Origin, RecordKey};
-use tradewind_platform::mapping::{Incoming, Mapper, Report, Saved, Unmappable};
+use tradewind_platform::mapping::{Incoming, Mapper, Misfit, Report, Saved, Unmappable, Unmapped};
 
 use super::action::Event;
 use super::context::{Context, Stopped};
@@ -18,6 +18,9 @@ use super::work::internal;
 /// The model of a record that stands for one that a platform deleted, so that a late update does not bring it back. No
 /// model of an app begins with it.
 const TOMBSTONE: char = '~';
+
+/// How long a deletion holds that does not say when it was, in milliseconds. A day: platforms send again for some hours.
+const UNTIMED_DELETION_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// How deep records belong to one another that are deleted together. 8: deeper than any platform nests; a circle of models
 /// ends here too.
@@ -62,6 +65,20 @@ pub(super) struct Arrival<'a> {
 impl From<Unmappable> for Trouble {
     fn from(error: Unmappable) -> Self {
         Self::hopeless(reason::UNREADABLE, error.reason)
+    }
+}
+
+impl From<Unmapped> for Trouble {
+    fn from(error: Unmapped) -> Self {
+        match error {
+            Unmapped::Unmappable(error) => error.into(),
+            Unmapped::Misfit(misfit @ Misfit::OtherShop { .. }) => {
+                Self::hopeless(reason::OTHER_SHOP, misfit.to_string())
+            }
+            Unmapped::Misfit(misfit @ Misfit::WrongShape { .. }) => {
+                Self::hopeless(reason::WRONG_SHAPE, misfit.to_string())
+            }
+        }
     }
 }
 
@@ -166,7 +183,8 @@ impl Context {
     ///
     /// The later of a deletion and an update wins, whatever the order in which they arrive; of two at the same time, the
     /// deletion. So a late update does not bring a record back, and a late deletion does not take a record that was made
-    /// anew under its id. A deletion without a time is final.
+    /// anew under its id. A deletion without a time keeps updates away that are older than a day after its arrival: the header
+    /// with the time is not signed, and whoever leaves it out cannot keep a record away for ever.
     pub(super) async fn deleted(&self, key: RecordKey, deleted_us: Option<i64>, force: bool) -> Result<News, Stopped> {
         if self.app.schema.model(&key.model).is_err() {
             return Ok(self.not_mirrored(&key));
@@ -219,7 +237,8 @@ impl Context {
     pub(super) async fn bury(&self, key: &RecordKey, deleted_us: Option<i64>) -> Result<bool, Stopped> {
         let stone = tombstone(key);
         let known_us = self.find(&stone).await?.and_then(|stone| stone.platform_updated_us);
-        let buried_us = Some(deleted_us.unwrap_or(i64::MAX)).max(known_us);
+        let last_us = self.work.lock().now_ms.saturating_add(UNTIMED_DELETION_MS).saturating_mul(1_000);
+        let buried_us = Some(deleted_us.unwrap_or(last_us).min(last_us)).max(known_us);
         if buried_us == known_us {
             return Ok(false);
         }

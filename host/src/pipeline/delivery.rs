@@ -34,7 +34,8 @@ impl Pipeline {
                 format!("this host does not know the platform `{}`; hint: connect it and retry", delivery.platform);
             return Err(Trouble::NotInstalled(message));
         };
-        let report = Report { topic: &delivery.topic, triggered_ms: delivery.triggered_ms, body: &body };
+        let shop = &*delivery.shop.id;
+        let report = Report { topic: &delivery.topic, shop, triggered_ms: delivery.triggered_ms, body: &body };
         let incoming = mapper.map(&report).map_err(Trouble::from)?;
         let mut cause =
             Cause { trigger: trigger_of(&delivery), payload: Some(body.clone()), ..(*context.cause).clone() };

@@ -24,8 +24,25 @@ pub mod reason {
     /// The job's data is damaged.
     pub const DAMAGED: &str = "damaged";
 
+    /// The body of the delivery came first for another shop of the app.
+    pub const REPLAYED_BODY: &str = "replayed-body";
+    /// The body of the delivery names another shop than its headers.
+    pub const OTHER_SHOP: &str = "other-shop";
+    /// The body of the delivery is not one of its topic.
+    pub const WRONG_SHAPE: &str = "wrong-shape";
+
     /// All of them, for documentation and its test.
-    pub const ALL: [&str; 6] = [RETRIES_EXHAUSTED, PERMANENT_ERROR, UNREADABLE, CAUSAL_DEPTH, NOT_INSTALLED, DAMAGED];
+    pub const ALL: [&str; 9] = [
+        RETRIES_EXHAUSTED,
+        PERMANENT_ERROR,
+        UNREADABLE,
+        CAUSAL_DEPTH,
+        NOT_INSTALLED,
+        DAMAGED,
+        REPLAYED_BODY,
+        OTHER_SHOP,
+        WRONG_SHAPE,
+    ];
 }
 
 /// Why an attempt did not end well.

@@ -128,6 +128,7 @@ pub(crate) fn delivery(number: u32, id: u32, version: u32) -> Unit {
         body: compress(&body),
         lane: Some(tradewind_host::pipeline::lane_of("shopify/product", &id.to_string())),
         depth: 0,
+        parked_if_replayed: None,
     });
     unit
 }

@@ -246,8 +246,8 @@ async fn call(steps: &Steps<'_>) -> anyhow::Result<()> {
 }
 
 fn map(json: &Json) -> anyhow::Result<Saved> {
-    let report = Report { topic: TOPIC, triggered_ms: Some(1), body: json };
-    match Shopify.map(&report).map_err(|error| anyhow!(error.reason))?.pop() {
+    let report = Report { topic: TOPIC, shop: "hats.myshopify.com", triggered_ms: Some(1), body: json };
+    match Shopify.map(&report).map_err(|error| anyhow!(error))?.pop() {
         Some(Incoming::Saved(saved)) => Ok(saved),
         other => Err(anyhow!("the body became {other:?}")),
     }
@@ -291,6 +291,7 @@ fn delivery(number: u32, body: &[u8]) -> Unit {
         body: compress(body),
         lane: Some(lane_of("shopify/product", &number.to_string())),
         depth: 0,
+        parked_if_replayed: None,
     });
     unit
 }

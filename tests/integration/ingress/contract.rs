@@ -13,7 +13,7 @@ async fn a_200_is_on_disk_with_its_job() {
         let served = Served::plain(&place).await;
         let request = Served::webhook("w-1", BODY)
             .with("X-Shopify-Event-Id", "e-1")
-            .with("X-Shopify-Triggered-At", "2026-05-01T10:00:00.877041743Z")
+            .with("X-Shopify-Triggered-At", "2023-11-14T22:13:19.877041743Z")
             .with("X-Shopify-Name", "products");
         let answer = request.send(served.host.public()).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, ""));
@@ -25,9 +25,9 @@ async fn a_200_is_on_disk_with_its_job() {
         assert_eq!(String::from_utf8(kept.body).unwrap(), BODY);
         assert_eq!((kept.topic.as_str(), &*kept.shop.app, &*kept.shop.id), ("products/update", APP, SHOP));
         assert_eq!((kept.platform.as_str(), kept.event_id.as_deref()), ("shopify", Some("e-1")));
-        assert_eq!(kept.triggered_ms, Some(1_777_629_600_877));
+        assert_eq!(kept.triggered_ms, Some(1_699_999_999_877));
         assert_eq!(kept.lane.as_deref(), Some("shopify/product 788032119674292922"));
-        let headers = r#"{"apiVersion":"2026-07","name":"products","triggeredAt":"2026-05-01T10:00:00.877041743Z"}"#;
+        let headers = r#"{"apiVersion":"2026-07","name":"products","triggeredAt":"2023-11-14T22:13:19.877041743Z"}"#;
         assert_eq!(host::value(&kept.headers), host::value(&json(headers)));
         // The job waits, or what it did is in the log already: the log is written in the commit that ends it.
         let waits = served.store().jobs_of_delivery(seq, 10).await.unwrap();
@@ -96,6 +96,11 @@ async fn each_refusal_has_its_status_and_keeps_nothing() {
         let good = || Served::webhook("w-1", BODY);
         let signed = |body: &[u8]| Served::webhook("w-1", body);
         let elsewhere = |path: &str| Request { path: path.to_owned(), ..good() };
+        let doubled = |name: &str, value: &str| {
+            let mut request = good();
+            request.headers.push((name.to_owned(), value.into()));
+            request
+        };
         let nested = |levels: usize| format!("{{\"id\":1,\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         let path = |app: &str, connection: &str| format!("/webhooks/{app}/{connection}");
         let rows: Vec<(&str, Request, u16, &str, &str)> = vec![
@@ -131,7 +136,11 @@ async fn each_refusal_has_its_status_and_keeps_nothing() {
             ("no body", signed(b""), 400, "malformed", "empty"),
             ("no topic", good().without("X-Shopify-Topic"), 400, "malformed", "x-shopify-topic"),
             ("no shop", good().without("X-Shopify-Shop-Domain"), 400, "malformed", "x-shopify-shop-domain"),
-            ("no version", good().without("X-Shopify-API-Version"), 400, "malformed", "x-shopify-api-version"),
+            ("two topics", doubled("X-Shopify-Topic", "orders/create"), 400, "malformed", "more than once"),
+            ("two shops", doubled("x-shopify-shop-domain", "caps.myshopify.com"), 400, "malformed", "more than once"),
+            ("two ids", doubled("X-SHOPIFY-WEBHOOK-ID", "w-1"), 400, "malformed", "more than once"),
+            ("two signatures", doubled("X-Shopify-Hmac-Sha256", "fake"), 400, "malformed", "more than once"),
+            ("both kinds", doubled("Shopify-Hmac-Sha256", "fake"), 400, "malformed", "both `x-shopify-hmac-sha256`"),
             ("no id", good().without("X-Shopify-Webhook-Id"), 400, "malformed", "x-shopify-webhook-id"),
             ("an empty id", good().with("X-Shopify-Webhook-Id", ""), 400, "malformed", "x-shopify-webhook-id"),
             ("a long id", good().with("X-Shopify-Webhook-Id", "x".repeat(401)), 400, "malformed", "too long"),
@@ -215,6 +224,28 @@ async fn each_refusal_has_its_status_and_keeps_nothing() {
         }
         // Half a surrogate is JSON, and what it becomes is the mapper's business: it does not end the lane.
         served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// Some privacy webhooks lack headers: what is signed says the shop, and nothing needs the version.
+#[tokio::test]
+async fn headers_that_the_platform_leaves_out_are_not_missed() {
+    on_both(async |place| {
+        let served = Served::plain(&place).await;
+        let no_version = Served::webhook("w-1", BODY).without("X-Shopify-API-Version");
+        let named = r#"{"id":1,"shop_id":954889,"shop_domain":"hats.myshopify.com"}"#;
+        let no_shop = Served::webhook("w-2", named).without("X-Shopify-Shop-Domain");
+        for request in [&no_version, &no_shop] {
+            assert_eq!(request.send(served.host.public()).await.status, 200);
+        }
+        assert_eq!(served.idle().await, []);
+        let shops: Vec<_> = served.deliveries().await.iter().map(|one| one.shop.id.to_string()).collect();
+        assert_eq!(shops, [SHOP, SHOP]);
+        let other = named.replace("hats", "caps");
+        let answer = Served::webhook("w-3", other).without("X-Shopify-Shop-Domain").send(served.host.public()).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
         served.host.stop().await;
     })
     .await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tradewind_host::ingress::{HEADERS_BYTES_MAX, HEADERS_MAX};
+use tradewind_host::ingress::{ConnectionBounds, HEADERS_BYTES_MAX, HEADERS_MAX};
 use tradewind_tests::open_door::{Bounds, OpenDoor};
 use tradewind_tests::serving::{CONNECTION, Running, Served, app, connection, server};
 use tradewind_tests::stores::{Place, on_both};
@@ -124,6 +124,84 @@ async fn a_head_has_a_longest_time() {
         assert_eq!(request.send(door.address()).await.status, 200);
         door.seen.idle(&door.store).await;
         door.close().await;
+    })
+    .await;
+}
+
+/// Whoever has no signature is not listened to: the answer comes although the body never does.
+#[tokio::test]
+async fn a_signature_is_looked_at_before_the_body() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let good = Served::webhook("w-1", BODY);
+        for (request, status) in [
+            (good.clone().without("X-Shopify-Hmac-Sha256"), 400),
+            (good.clone().with("X-Shopify-Hmac-Sha256", "fake"), 401),
+            (good.clone().with("Shopify-Hmac-Sha256", "fake"), 400),
+        ] {
+            for more in ["Content-Length: 1000\r\n", "Transfer-Encoding: chunked\r\n"] {
+                let answer = exchange(served.host.public(), &request.head(more)).await.unwrap();
+                assert_eq!(answer.status, status, "{more:?}: {answer:?}");
+            }
+        }
+        assert_nothing_kept(&served).await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// One peer's connections take its share, and the longest idle makes room; a request under way is never given up.
+#[tokio::test]
+async fn the_longest_idle_connection_makes_room() {
+    on_both(async |place| {
+        let connections = ConnectionBounds { all: 3, peer: 3 };
+        let bounds = Bounds { connections, ..Bounds::default() };
+        let door = OpenDoor::open(&place, ["products/update".to_owned()], bounds).await;
+        // So large that its rate leaves time for all that follows.
+        let bytes = Served::webhook("w-0", body_of(80 << 10)).bytes();
+        let mut busy = TcpStream::connect(door.address()).await.unwrap();
+        busy.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
+        let mut idle = Vec::new();
+        // Each has had an answer, so that the server knows of it before the next one comes.
+        for at in 1..=2 {
+            let mut stream = TcpStream::connect(door.address()).await.unwrap();
+            stream.write_all(&Served::webhook(&format!("w-{at}"), BODY).bytes()).await.unwrap();
+            assert_eq!(answer(&mut stream).await.unwrap().status, 200);
+            idle.push(stream);
+        }
+        assert_eq!(Served::webhook("w-3", BODY).send(door.address()).await.status, 200);
+        // Closed: there is an end, and no answer.
+        assert_eq!(answer(&mut idle[0]).await.unwrap().status, 0);
+        busy.write_all(&bytes[bytes.len() - 1..]).await.unwrap();
+        assert_eq!(answer(&mut busy).await.unwrap().status, 200);
+        door.seen.idle(&door.store).await;
+        door.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_has_a_largest_size() {
+    on_both(async |place| {
+        let served = small(&place).await;
+        let request = Served::webhook("w-1", BODY);
+        let framing = "Content-Length: 77\r\nX-Long: \r\n";
+        let lines = request.head("").iter().filter(|byte| **byte == b'\n').count() + 2;
+        let length = format!("Content-Length: {}\r\n", BODY.len());
+        // Of each line, the end and the colon with its space do not count, nor do the version and its space.
+        let counted = request.head(framing).len() - 4 * (lines - 2) - 2 - "  HTTP/1.1\r\n".len();
+        let with = |bytes: usize| {
+            let long = format!("{length}X-Long: {}\r\n", "x".repeat(bytes));
+            [request.head(&long), BODY.as_bytes().to_vec()].concat()
+        };
+        let room = HEADERS_BYTES_MAX - counted;
+        let answer = exchange(served.host.public(), &with(room + 64)).await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (431, Some("close")), "{answer:?}");
+        assert!(answer.body.contains("`headers_bytes_max`"), "{answer:?}");
+        assert_nothing_kept(&served).await;
+        assert_eq!(exchange(served.host.public(), &with(room - 64)).await.unwrap().status, 200);
+        served.idle().await;
+        served.host.stop().await;
     })
     .await;
 }

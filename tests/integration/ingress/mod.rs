@@ -4,6 +4,7 @@
 
 mod contract;
 mod limits;
+mod misfits;
 mod stop;
 mod store_away;
 mod vectors;

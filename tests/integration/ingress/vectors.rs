@@ -88,6 +88,10 @@ async fn headers_of_both_generations() {
             let id = id.map(|(_, id)| String::from_utf8(id.clone()).unwrap());
             let answer = request.send(served.host.public()).await;
             match (case["expect"]["reason"].as_str(), prefix) {
+                // The platform leaves it out of privacy webhooks, and nothing here needs it.
+                (Some("missing_headers"), _) if is_version(&case["expect"]["missingHeaders"]) => {
+                    assert!(matches!(answer.status, 200 | 404), "{case:#}\n{answer:?}");
+                }
                 (Some("missing_headers"), _) => {
                     assert_eq!(answer.status, 400, "{case:#}\n{answer:?}");
                     for missing in case["expect"]["missingHeaders"].as_array().unwrap() {
@@ -114,10 +118,15 @@ async fn headers_of_both_generations() {
             checked += 1;
         }
         assert!(checked >= 11, "{checked}");
-        assert_eq!(served.deliveries().await.len(), 1);
+        // The valid one, and the one without a version.
+        assert_eq!(served.deliveries().await.len(), 2);
         served.host.stop().await;
     })
     .await;
+}
+
+fn is_version(missing: &Value) -> bool {
+    missing[0].as_str().is_some_and(|name| name.to_lowercase().ends_with("-api-version")) && missing[1].is_null()
 }
 
 /// The request of a case, and the prefix of its headers' names.

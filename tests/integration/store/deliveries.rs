@@ -83,7 +83,7 @@ async fn duplicates_within_a_batch_are_found() {
         let seqs: Vec<_> = jobs(&store).await.iter().map(|job| (job.delivery_seq, job.seq)).collect();
         let told = committed.iter().filter_map(|ingested| match ingested {
             Ingested::New { seq, job } => Some((Some(*seq), *job)),
-            Ingested::Duplicate => None,
+            Ingested::Parked { .. } | Ingested::Duplicate => None,
         });
         assert_eq!(told.collect::<Vec<_>>(), seqs, "the first of equal ones, in the order in which they came");
     })

@@ -103,7 +103,7 @@ async fn jobs_go_on_beside_deliveries() {
         .iter()
         .map(|answer| match answer.as_ref().unwrap().deliveries[0] {
             Ingested::New { seq, .. } => seq,
-            Ingested::Duplicate => panic!("all are new"),
+            ref other => panic!("{other:?}"),
         })
         .collect();
     for answer in &answers[..2] {

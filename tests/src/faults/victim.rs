@@ -222,6 +222,7 @@ fn webhook(number: u32, topic: &str, body: &str, lane: String) -> NewDelivery {
         body_bytes: body.len() as u64,
         lane: Some(lane),
         depth: 0,
+        parked_if_replayed: None,
     }
 }
 

@@ -6,7 +6,7 @@ use tradewind_model::schema::Model;
 /// Says what a platform's webhooks mean. One implementation for each platform.
 pub trait Mapper: Send + Sync {
     /// The changes that a webhook reports, in the order in which they are to be made.
-    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmappable>;
+    fn map(&self, report: &Report<'_>) -> Result<Vec<Incoming>, Unmapped>;
 
     /// The records of one of a record's lists. Read only when the list is not the one that was read last.
     fn family(&self, report: &Report<'_>, parent: &Saved, children: &Children) -> Result<Family, Unmappable>;
@@ -17,6 +17,8 @@ pub trait Mapper: Send + Sync {
 pub struct Report<'a> {
     /// The platform's name of the topic.
     pub topic: &'a str,
+    /// The platform's id of the shop for which it came.
+    pub shop: &'a str,
     /// When it happened, in milliseconds since 1970.
     pub triggered_ms: Option<i64>,
     /// The payload.
@@ -97,6 +99,34 @@ pub struct Absent {
 pub struct Unmappable {
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// A body that does not belong to the headers with which it came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// It names another shop as its own.
+    #[error("the body is one of `{named}`, its headers say another shop")]
+    OtherShop {
+        /// The shop that the body names.
+        named: String,
+    },
+    /// It has not the shape of its topic.
+    #[error("the body is not one of its topic: {reason}")]
+    WrongShape {
+        /// What is different.
+        reason: String,
+    },
+}
+
+/// Why a webhook is not applied. It is parked: the platform would send the same again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmapped {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unmappable(#[from] Unmappable),
+    /// Its headers say something else.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
 }
 
 /// A platform's model with what is known of it beyond the schema.

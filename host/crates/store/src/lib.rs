@@ -62,6 +62,7 @@ pub static STATEMENTS: &[&Statement] = &[
     &apply::FENCES,
     &apply::records::VERSIONS,
     &apply::work::INSERT_DELIVERIES,
+    &apply::work::REPLAYED_BODIES,
     &apply::work::INSERT_JOBS,
     &apply::work::DELETE_JOBS,
     &apply::work::UPDATE_JOBS,

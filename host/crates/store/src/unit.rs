@@ -209,6 +209,9 @@ pub struct NewDelivery {
     pub lane: Option<String>,
     /// How many of our own writes stand between it and an outside cause, as far as is known.
     pub depth: u32,
+    /// The reason for which its job is parked at once when the same body came first for another shop of the app: somebody
+    /// sends a captured body anew. Without one such a delivery is processed like any other.
+    pub parked_if_replayed: Option<&'static str>,
 }
 
 /// Compresses a body for keeping.
@@ -351,6 +354,13 @@ pub struct Committed {
 pub enum Ingested {
     /// It is kept, and its job waits.
     New {
+        /// The delivery's.
+        seq: i64,
+        /// The `seq` of its job.
+        job: i64,
+    },
+    /// It is kept, and its job is parked: see [`NewDelivery::parked_if_replayed`].
+    Parked {
         /// The delivery's.
         seq: i64,
         /// The `seq` of its job.

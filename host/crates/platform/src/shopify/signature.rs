@@ -38,6 +38,12 @@ impl SigningSecrets {
     }
 }
 
+/// Whether a text has the form of a signature: 32 bytes in base64, which are 44 characters, the last of them padding.
+pub(super) fn is_signature(text: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    text.len() == 44 && text.ends_with(b"=") && text[..43].iter().all(is_base64)
+}
+
 impl fmt::Debug for SigningSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningSecrets").finish_non_exhaustive()

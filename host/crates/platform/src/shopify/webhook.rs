@@ -4,12 +4,17 @@
 //! with API 2026-10. A request with `shopify-hmac-sha256` is an event. The signature covers the body alone: what the headers
 //! say is believed only as far as the shop that they name is an installed one of the app whose secret signed the body.
 
-use super::signature::SigningSecrets;
+use tradewind_model::Json;
+
+use super::signature::{SigningSecrets, is_signature};
 
 /// A request's headers, by lower-case name.
 pub trait Headers {
     /// The bytes of the first header of this name.
     fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// How many headers have this name.
+    fn count(&self, name: &str) -> usize;
 }
 
 /// A webhook whose body was signed with the app's secret.
@@ -19,8 +24,6 @@ pub struct Webhook {
     pub topic: String,
     /// `name.myshopify.com`, in lower case.
     pub shop_domain: String,
-    /// The version that wrote the body.
-    pub api_version: String,
     /// Of this delivery on this subscription: the same on each retry.
     pub webhook_id: String,
     /// Of what happened: the same on each subscription that it reaches.
@@ -43,6 +46,9 @@ pub enum Refusal {
     /// Somebody else signed it, or it was changed on its way.
     #[error("the signature does not fit the body; hint: is the client secret of the connection the app's?")]
     WrongSignature,
+    /// Two signatures of two kinds, of which only one can be meant.
+    #[error("both `{}` and `{}` are there; hint: a webhook has the one, an event the other", WEBHOOK.signature, EVENT.signature)]
+    TwoKinds,
     /// It does not say what it is.
     #[error("headers are missing: {}", .0.join(", "))]
     NoHeaders(Vec<&'static str>),
@@ -103,9 +109,27 @@ const EVENT: Names = Names {
 /// How long a header's value may be. 400 bytes: ids and topics have 60; keys of the store may have 512.
 pub const HEADER_BYTES_MAX: usize = 400;
 
-/// Checks the signature, then reads the headers. Nothing of the body is read.
+/// The members of a signed body that name its shop: the object `shop` has the first, the privacy topics have the second.
+const SHOP_MEMBERS: [&str; 2] = ["myshopify_domain", "shop_domain"];
+
+/// Checks of the headers what can be checked before the body is read: one signature of one kind, in the right form, and no
+/// security header twice. A request that fails costs its sender more than the host.
+pub fn check_headers(headers: &impl Headers) -> Result<(), Refusal> {
+    let names = names(headers)?;
+    let once =
+        [names.signature, names.topic, names.shop, names.version, names.webhook_id, names.event_id, names.triggered];
+    if let Some(name) = once.into_iter().find(|name| headers.count(name) > 1) {
+        return Err(Refusal::BadHeader { name, problem: "is there more than once" });
+    }
+    let signature = headers.header(names.signature).ok_or(Refusal::NoSignature(names.signature))?;
+    if is_signature(signature) { Ok(()) } else { Err(Refusal::WrongSignature) }
+}
+
+/// Checks the headers as [`check_headers`] does, then the signature; then reads the headers. Nothing of the body is read,
+/// unless the header with the shop's domain is missing: then the signed body may name it, as those of the privacy topics do.
 pub fn verify(headers: &impl Headers, body: &[u8], secrets: &SigningSecrets) -> Result<Webhook, Refusal> {
-    let names = if headers.header(EVENT.signature).is_some() { &EVENT } else { &WEBHOOK };
+    check_headers(headers)?;
+    let names = names(headers)?;
     if body.is_empty() {
         return Err(Refusal::NoBody);
     }
@@ -113,27 +137,46 @@ pub fn verify(headers: &impl Headers, body: &[u8], secrets: &SigningSecrets) -> 
     if !secrets.signed(body, signature) {
         return Err(Refusal::WrongSignature);
     }
-    read(headers, names)
+    read(headers, names, body)
+}
+
+/// The generation of a request: that of its signature.
+fn names(headers: &impl Headers) -> Result<&'static Names, Refusal> {
+    match (headers.count(WEBHOOK.signature), headers.count(EVENT.signature)) {
+        (0, 0) | (1.., 0) => Ok(&WEBHOOK),
+        (0, 1..) => Ok(&EVENT),
+        (1.., 1..) => Err(Refusal::TwoKinds),
+    }
+}
+
+/// The shop that a body names as its own, in lower case, by the body's members.
+pub(super) fn shop_of<'a>(member: impl Fn(&str) -> Option<&'a Json>) -> Option<String> {
+    let named = SHOP_MEMBERS.into_iter().find_map(|name| member(name)?.to::<String>().ok());
+    named.map(|shop| shop.to_ascii_lowercase()).filter(|shop| is_shop_domain(shop))
 }
 
 /// The webhook's id and the shop's domain as a request has them, for the log of one that was refused; what cannot be read is
 /// left out.
 pub fn named(headers: &impl Headers) -> (String, String) {
-    let names = if headers.header(EVENT.signature).is_some() { &EVENT } else { &WEBHOOK };
+    let names = names(headers).unwrap_or(&WEBHOOK);
     let read = |name| text(headers, name).ok().flatten().unwrap_or_default();
     (read(names.webhook_id), read(names.shop))
 }
 
-fn read(headers: &impl Headers, names: &Names) -> Result<Webhook, Refusal> {
-    let required = [names.version, names.shop, names.topic, names.webhook_id];
+fn read(headers: &impl Headers, names: &Names, body: &[u8]) -> Result<Webhook, Refusal> {
     let absent = |name: &&'static str| headers.header(name).is_none_or(<[u8]>::is_empty);
-    let missing: Vec<_> = required.into_iter().filter(|name| absent(name)).collect();
+    let named = if absent(&names.shop) { named_in(body) } else { None };
+    let required = [Some(names.shop).filter(|_| named.is_none()), Some(names.topic), Some(names.webhook_id)];
+    let missing: Vec<_> = required.into_iter().flatten().filter(|name| absent(name)).collect();
     if !missing.is_empty() {
         return Err(Refusal::NoHeaders(missing));
     }
     let maybe = |name| text(headers, name);
     let text = |name| maybe(name).map(Option::unwrap_or_default);
-    let shop_domain = text(names.shop)?.to_ascii_lowercase();
+    let shop_domain = match named {
+        Some(named) => named,
+        None => text(names.shop)?.to_ascii_lowercase(),
+    };
     if !is_shop_domain(&shop_domain) {
         return Err(Refusal::BadHeader { name: names.shop, problem: "is not a shop's domain, `name.myshopify.com`" });
     }
@@ -149,12 +192,16 @@ fn read(headers: &impl Headers, names: &Names) -> Result<Webhook, Refusal> {
     Ok(Webhook {
         topic: text(names.topic)?,
         shop_domain,
-        api_version: text(names.version)?,
         webhook_id: text(names.webhook_id)?,
         event_id: maybe(names.event_id)?,
         triggered_ms: triggered.transpose()?,
         kept,
     })
+}
+
+fn named_in(body: &[u8]) -> Option<String> {
+    let members = Json::parse(std::str::from_utf8(body).ok()?).ok()?.members()?;
+    shop_of(|name| members.iter().find(|(member, _)| member == name).map(|(_, value)| value))
 }
 
 fn text(headers: &impl Headers, name: &'static str) -> Result<Option<String>, Refusal> {
@@ -186,6 +233,10 @@ mod tests {
     impl Headers for Vec<(String, String)> {
         fn header(&self, name: &str) -> Option<&[u8]> {
             self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_bytes())
+        }
+
+        fn count(&self, name: &str) -> usize {
+            self.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
         }
     }
 
@@ -244,6 +295,45 @@ mod tests {
         assert_eq!(bad("X-Shopify-Webhook-Id", &long), "x-shopify-webhook-id");
         assert_eq!(bad("X-Shopify-Topic", "products\u{7}"), "x-shopify-topic");
         assert_eq!(verify(&request(), b"", &secrets()), Err(Refusal::NoBody));
+    }
+
+    #[test]
+    fn what_only_the_headers_say_is_refused_before_the_body() {
+        assert_eq!(check_headers(&request()), Ok(()));
+        let doubled = |name: &str| {
+            let mut request = request();
+            request.push((name.to_owned(), "another".to_owned()));
+            check_headers(&request)
+        };
+        let names = ["Hmac-Sha256", "Topic", "Shop-Domain", "API-Version", "Webhook-Id", "Triggered-At"];
+        for name in names.map(|name| format!("X-Shopify-{name}")) {
+            assert!(matches!(doubled(&name), Err(Refusal::BadHeader { .. })), "{name}");
+        }
+        assert_eq!(doubled("Shopify-Hmac-Sha256"), Err(Refusal::TwoKinds));
+        assert_eq!(doubled("X-Shopify-Name"), Ok(()));
+        for form in ["fake", "=", &"A".repeat(44), &format!("{}!=", "A".repeat(42)), &"A".repeat(1_000)] {
+            let mut request = request();
+            request[0].1 = (*form).to_owned();
+            assert_eq!(check_headers(&request), Err(Refusal::WrongSignature), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_shop_that_no_header_names_is_the_signed_bodys() {
+        let without = |body: &[u8]| {
+            let mut request = request();
+            request.retain(|(name, _)| name != "X-Shopify-Shop-Domain" && name != "X-Shopify-API-Version");
+            request[0].1 = secrets().sign(body);
+            verify(&request, body, &secrets())
+        };
+        for member in SHOP_MEMBERS {
+            let body = format!(r#"{{"shop_id":954889,"{member}":"Hats.myshopify.com"}}"#);
+            assert_eq!(without(body.as_bytes()).unwrap().shop_domain, "hats.myshopify.com");
+        }
+        let missing = Err(Refusal::NoHeaders(vec!["x-shopify-shop-domain"]));
+        for body in [&br#"{"shop_domain":"evil.example"}"#[..], br#"{"shop_domain":7}"#, br#"{"id":1}"#, b"[]", b"{"] {
+            assert_eq!(without(body), missing);
+        }
     }
 
     #[test]

@@ -32,6 +32,14 @@ pub(crate) static INSERT_DELIVERIES: Statement = Statement::rows(
      triggered_ms, headers, body_bytes, body) SELECT * FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
 );
 
+/// Those of some deliveries whose body came first for another shop of the app.
+pub(crate) static REPLAYED_BODIES: Statement = Statement::rows(
+    "find replayed bodies",
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Bytes],
+    "WITH r (seq, app, shop, body_sha256) AS ({rows}) SELECT r.seq FROM r WHERE r.shop <> (SELECT d.shop \
+     FROM deliveries d WHERE d.app = r.app AND d.body_sha256 = r.body_sha256 ORDER BY d.seq LIMIT 1)",
+);
+
 pub(crate) static INSERT_JOBS: Statement = Statement::rows(
     "insert jobs",
     &[
@@ -52,13 +60,15 @@ pub(crate) static INSERT_JOBS: Statement = Statement::rows(
         Kind::Json,
         Kind::Json,
         Kind::Int,
+        Kind::Text,
+        Kind::Int,
     ],
     "WITH r (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, depth, delivery_seq, \
-     policy, payload, created_ms) AS ({rows}) \
+     policy, payload, created_ms, reason, parked_ms) AS ({rows}) \
      INSERT INTO jobs (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, \
-     delivery_seq, policy, payload, created_ms) \
+     delivery_seq, policy, payload, created_ms, reason, parked_ms) \
      SELECT seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, 0, depth, delivery_seq, \
-     policy, payload, created_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
+     policy, payload, created_ms, reason, parked_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
 );
 
 pub(crate) static DELETE_JOBS: Statement = Statement::rows(
@@ -196,6 +206,7 @@ pub(super) async fn write_deliveries_and_jobs(
     numbers: &mut Numbers,
 ) -> Result<(), Stop> {
     let new = insert_deliveries(link, units, care, committed, numbers).await?;
+    let replayed = replayed(link, units, committed, &new).await?;
     let mut table = Table::default();
     for (unit, committed) in units.iter().zip(&mut *committed) {
         for (delivery, ingested) in unit.deliveries.iter().zip(&mut committed.deliveries) {
@@ -203,6 +214,10 @@ pub(super) async fn write_deliveries_and_jobs(
             if !new.contains(seq) {
                 *ingested = Ingested::Duplicate;
                 continue;
+            }
+            let reason = delivery.parked_if_replayed.filter(|_| replayed.contains(&seq));
+            if reason.is_some() {
+                *ingested = Ingested::Parked { seq, job };
             }
             table.push([
                 job.into(),
@@ -215,13 +230,15 @@ pub(super) async fn write_deliveries_and_jobs(
                 Value::Int(None),
                 1.into(),
                 Value::Text(None),
-                0.into(),
+                if reason.is_some() { 2 } else { 0 }.into(),
                 0.into(),
                 i64::from(delivery.depth).into(),
                 seq.into(),
                 Value::Text(None),
                 Value::Text(None),
                 unit.now_ms.into(),
+                reason.into(),
+                reason.map(|_| unit.now_ms).into(),
             ]);
         }
         for (job, seq) in unit.jobs.iter().zip(&committed.jobs) {
@@ -244,6 +261,8 @@ pub(super) async fn write_deliveries_and_jobs(
                 job.policy.as_ref().map(Json::as_str).into(),
                 job.payload.as_ref().map(Json::as_str).into(),
                 unit.now_ms.into(),
+                Value::Text(None),
+                Value::Int(None),
             ]);
         }
     }
@@ -299,6 +318,28 @@ async fn insert_deliveries(
         committed.jobs.extend(unit.jobs.iter().map(|_| Some(numbers.next())));
     }
     Wrote::by(link, &INSERT_DELIVERIES, &table, care).await
+}
+
+/// The numbers of the new deliveries that are to be parked when replayed, and are. Two hosts that take the same body in at
+/// the same instant may both see none.
+async fn replayed(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    committed: &[Committed],
+    new: &Wrote,
+) -> Result<HashSet<i64>, Stop> {
+    let mut table = Table::default();
+    for (unit, committed) in units.iter().zip(committed) {
+        for (delivery, ingested) in unit.deliveries.iter().zip(&committed.deliveries) {
+            let Ingested::New { seq, .. } = *ingested else { continue };
+            if delivery.parked_if_replayed.is_some() && new.contains(seq) {
+                let (app, shop) = (&*unit.shop.app, &*unit.shop.id);
+                table.push([seq.into(), app.into(), shop.into(), delivery.body_sha256.as_slice().into()]);
+            }
+        }
+    }
+    let rows = link.fetch_rows(&REPLAYED_BODIES, &table).await?;
+    Ok(rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?)
 }
 
 pub(super) async fn write_log(link: &mut Link<'_>, units: &[&Unit], numbers: &mut Numbers) -> Result<(), Stop> {
