@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indexmap::IndexMap;
 use tradewind_model::query::{Own, Row};
 use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
-use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
+use tradewind_store::{CommitError, Growth, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
 
 use super::echo::Echoes;
 use super::ending::reason;
@@ -67,6 +67,8 @@ pub(crate) struct Work {
     cancelled: HashSet<String>,
     /// Of what is written and enqueued.
     bytes: usize,
+    /// Its change of the shop's usage.
+    growth: Growth,
     /// How to take back each step, the last one first.
     undo: Vec<Undo>,
     /// Counts how often the unit was emptied: marks from before mean its beginning.
@@ -167,6 +169,7 @@ impl Shared {
             cancels: Vec::new(),
             cancelled: HashSet::new(),
             bytes: 0,
+            growth: Growth::default(),
             undo: Vec::new(),
             emptied: 0,
             bases: HashMap::new(),
@@ -254,6 +257,7 @@ impl Shared {
         work.job_ids.clear();
         work.cancelled.clear();
         work.bytes = 0;
+        work.growth = Growth::default();
         work.emptied += 1;
         work.seen_bytes = 0;
         Taken {
@@ -325,10 +329,26 @@ impl Work {
         let bytes = self.bytes - before.map_or(0, Written::bytes) + written.bytes();
         within(bytes)?;
         self.bytes = bytes;
+        let (was, is) = (self.size_of(&key), written.size());
+        self.growth.replace_record(&key.model, was, is);
         written.touched |= before.is_some_and(|before| before.touched);
         let before = self.written.insert(key.clone(), written);
         self.undo.push(Undo::Wrote { key, before });
         Ok(())
+    }
+
+    /// The unit's change of its shop's usage.
+    pub(crate) fn growth(&self) -> Growth {
+        self.growth
+    }
+
+    /// Bytes of a record's document as the unit leaves it; none when there is no record.
+    fn size_of(&self, key: &RecordKey) -> Option<usize> {
+        self.written.get(key).map_or_else(|| self.stored_size_of(key), Written::size)
+    }
+
+    fn stored_size_of(&self, key: &RecordKey) -> Option<usize> {
+        self.seen.get(key).and_then(Option::as_ref).map(|stored| stored.doc.as_str().len())
     }
 
     pub(crate) fn add_job(&mut self, job: NewJob) -> Result<(), ActionError> {
@@ -338,6 +358,7 @@ impl Work {
         let bytes = self.bytes + job_bytes(&job);
         within(bytes)?;
         self.bytes = bytes;
+        self.growth.add_job(&job);
         self.job_ids.extend(job.id.clone());
         self.jobs.push(job);
         self.undo.push(Undo::Added);
@@ -364,6 +385,7 @@ impl Work {
         let job = self.jobs.remove(at);
         self.job_ids.remove(id);
         self.bytes -= job_bytes(&job);
+        self.growth.remove_job(&job);
         self.undo.push(Undo::Removed { at, job: Box::new(job) });
         true
     }
@@ -379,6 +401,9 @@ impl Work {
         match self.undo.pop() {
             None => {}
             Some(Undo::Wrote { key, before }) => {
+                let is = self.size_of(&key);
+                let was = before.as_ref().map_or_else(|| self.stored_size_of(&key), Written::size);
+                self.growth.replace_record(&key.model, is, was);
                 let written = match before {
                     Some(before) => {
                         self.bytes += before.bytes();
@@ -392,11 +417,13 @@ impl Work {
             Some(Undo::Added) => {
                 if let Some(job) = self.jobs.pop() {
                     self.bytes -= job_bytes(&job);
+                    self.growth.remove_job(&job);
                     job.id.as_ref().map(|id| self.job_ids.remove(id));
                 }
             }
             Some(Undo::Removed { at, job }) => {
                 self.bytes += job_bytes(&job);
+                self.growth.add_job(&job);
                 self.job_ids.extend(job.id.clone());
                 self.jobs.insert(at, *job);
             }
@@ -485,7 +512,11 @@ impl Work {
 
 impl Written {
     fn bytes(&self) -> usize {
-        self.doc.as_ref().map_or(0, |doc| doc.as_str().len())
+        self.size().unwrap_or_default()
+    }
+
+    fn size(&self) -> Option<usize> {
+        self.doc.as_ref().map(|doc| doc.as_str().len())
     }
 }
 
@@ -558,6 +589,8 @@ mod tests {
         assert_eq!(work.lock().known(&key(1)).flatten().unwrap().doc.as_str(), r#"{"a":2}"#);
         work.back_to(outer);
         assert_eq!(work.lock().bytes, r#"{"a":1}null"#.len());
+        let usage = work.lock().growth().usage;
+        assert_eq!((usage.records, usage.record_bytes, usage.jobs, usage.job_bytes), (1, 7, 1, 4));
         let unit = work.take().into_unit();
         assert_eq!(unit.writes.len(), 1);
         assert_eq!(unit.writes[0].doc.as_ref().unwrap().as_str(), r#"{"a":1}"#);
