@@ -252,7 +252,8 @@ impl Committer {
         self.run_alone(statement, values, Some(freed)).await
     }
 
-    async fn run_alone(
+    /// Both of these.
+    pub(crate) async fn run_alone(
         &self,
         statement: &'static Statement,
         values: Vec<Owned>,

@@ -423,7 +423,8 @@ impl Store {
     /// Like [`Self::park_jobs`] and [`Self::purge_jobs`] it changes many jobs piece by piece, so that nobody waits for all of
     /// them: what an error interrupts is done in part, and is gone on with by doing it again.
     pub async fn retry_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_jobs("retrying jobs", &RETRY_JOBS, filter.values(), None).await
+        let changed = self.change_pieces(&RETRY_JOBS, filter.values(), None).await;
+        changed.map_err(|source| StoreError::database("retrying jobs", source))
     }
 
     /// Parks jobs that wait. Answers each of them.
@@ -435,22 +436,14 @@ impl Store {
     ) -> Result<Vec<ChangedJob>, StoreError> {
         let mut values = filter.values();
         values.extend([reason.into(), now_ms.into()]);
-        self.change_jobs("parking jobs", &PARK_JOBS, values, None).await
+        let changed = self.change_pieces(&PARK_JOBS, values, None).await;
+        changed.map_err(|source| StoreError::database("parking jobs", source))
     }
 
     /// Deletes parked jobs for good. Answers each of them.
     pub async fn purge_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_jobs("purging jobs", &PURGE_JOBS, filter.values(), Some(freed_job)).await
-    }
-
-    async fn change_jobs(
-        &self,
-        doing: &'static str,
-        statement: &'static Statement,
-        values: Vec<Owned>,
-        freed: Option<Freed>,
-    ) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_pieces(statement, values, freed).await.map_err(|source| StoreError::database(doing, source))
+        let changed = self.change_pieces(&PURGE_JOBS, filter.values(), Some(freed_job)).await;
+        changed.map_err(|source| StoreError::database("purging jobs", source))
     }
 
     /// Changes the jobs that `values` choose, [`PIECE_ROWS`] at a time; not those that come meanwhile.
@@ -482,11 +475,7 @@ impl Store {
                 is_last = piece[0].int(1)? < PIECE_ROWS;
             }
             values[1] = piece_end.map_or_else(|| end.clone(), Owned::from);
-            let rows = match freed {
-                Some(freed) => self.committer.execute_counted(statement, values.clone(), freed).await?,
-                None => self.committer.execute(statement, values.clone()).await?,
-            };
-            for row in rows {
+            for row in self.committer.run_alone(statement, values.clone(), freed).await? {
                 let (app, shop) = (row.text(0)?, row.text(1)?);
                 // Mostly the same as the one before, of which a copy costs nothing.
                 let known = changed.last().map(|last| &last.shop);

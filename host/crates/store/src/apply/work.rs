@@ -184,9 +184,7 @@ pub(super) async fn finish_jobs(
         return Err(Stop::Doubt);
     }
     let mut found = vec![Wrote::These(deleted.keys().copied().collect())];
-    for (statement, table) in
-        [(&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints), (&START_JOBS, &started)]
-    {
+    for (statement, table) in [(&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints), (&START_JOBS, &started)] {
         found.push(Wrote::by(link, statement, table, care).await?);
     }
     let mut blamed = Blamed::new();
