@@ -41,6 +41,7 @@ CREATE UNIQUE INDEX deliveries_webhook ON deliveries (app, shop, webhook_id);
 CREATE UNIQUE INDEX deliveries_event ON deliveries (app, shop, topic, event_id, body_sha256) WHERE event_id IS NOT NULL;
 -- To find the shop of an app for which a body came first.
 CREATE INDEX deliveries_body ON deliveries (app, body_sha256);
+CREATE INDEX deliveries_shop ON deliveries (app, shop, seq);
 
 -- The mirrored and custom data. `doc` is a JSON object without `id`.
 CREATE TABLE records (
@@ -59,7 +60,8 @@ CREATE TABLE records (
 -- The host's own notes beside records, whose models begin with `~`: deleted with age.
 CREATE INDEX records_notes ON records (updated_ms) WHERE model >= '~';
 
--- Work to do. A finished job is deleted in the commit that it made. `part` is the partition of its queue, and of its shop
+-- Work to do. A finished job is deleted in the commit that it made. `chain` counts the jobs that enqueued one another up to
+-- it, `bytes` what its policy, payload and checkpoint take. `part` is the partition of its queue, and of its shop
 -- when it has none: a queue's jobs are counted in one place, a record's are kept in order in one place, so none has both.
 CREATE TABLE jobs (
     seq bigint PRIMARY KEY,
@@ -76,6 +78,8 @@ CREATE TABLE jobs (
     run_at_ms bigint NOT NULL,
     attempts bigint NOT NULL,
     depth bigint NOT NULL,
+    chain bigint NOT NULL DEFAULT 0,
+    bytes bigint NOT NULL DEFAULT 0,
     delivery_seq bigint,
     policy json,
     payload json,
@@ -125,6 +129,7 @@ CREATE TABLE invocations (
 CREATE INDEX invocations_delivery ON invocations (delivery_seq) WHERE delivery_seq IS NOT NULL;
 -- With `seq`, so that the newest entry of an id is found among any number of them.
 CREATE INDEX invocations_job ON invocations (app, shop, job_id, seq) WHERE job_id IS NOT NULL;
+CREATE INDEX invocations_shop ON invocations (app, shop, seq);
 
 -- The models of each app as they were deployed, and the indexes and views that were made for them.
 CREATE TABLE deployments (
@@ -133,3 +138,20 @@ CREATE TABLE deployments (
     objects json NOT NULL,
     deployed_ms bigint NOT NULL
 );
+
+-- What each shop keeps, in step with the tables above. A shop's usage is the sum of its lines: line 0 is changed by
+-- everything but deliveries on PostgreSQL, which have lines of their own so that they never wait for a job's transaction.
+-- `version` counts the changes of a line.
+CREATE TABLE usage (
+    app text COLLATE "C" NOT NULL,
+    shop text COLLATE "C" NOT NULL,
+    line bigint NOT NULL,
+    version bigint NOT NULL,
+    jobs bigint NOT NULL,
+    job_bytes bigint NOT NULL,
+    records bigint NOT NULL,
+    record_bytes bigint NOT NULL,
+    body_bytes bigint NOT NULL,
+    log_bytes bigint NOT NULL,
+    PRIMARY KEY (app, shop, line)
+) WITH (fillfactor = 50);

@@ -13,6 +13,8 @@ use tradewind_tests::stores::{
     self, Build as _, NOW_MS, Place, commit, delivery, enqueue, ingest, on_both, park, product, shop, unit,
 };
 
+use crate::store::run_sql;
+
 fn tradewind() -> Command {
     let program = plugins_folder().unwrap().parent().unwrap().join("debug/tradewind");
     assert!(program.exists(), "no `tradewind` to test; hint: run `cargo build -p tradewind-host`");
@@ -417,6 +419,12 @@ async fn doctor_says_what_is_not_well() {
         let lines = run(&place, "doctor --watch 0s --json").json();
         assert!(lines.iter().any(|line| line["check"] == "parked" && line["level"] == "warn"), "{lines:?}");
         assert_eq!(stores::jobs(&store).await.len(), 2);
+        assert!(
+            lines.iter().any(|line| line["usage"]["quotas"][0]
+                == json!({"limit": "shop_jobs_waiting_max", "used": 2, "max": 100_000})),
+            "{lines:?}"
+        );
+        doctor_shows_what_a_shop_keeps(&place, &store).await;
     };
     examine(Place::sqlite()).await;
     let durable = Cluster::start().unwrap();
@@ -425,6 +433,33 @@ async fn doctor_says_what_is_not_well() {
     let careless = Place::postgres();
     careless.open().await;
     run(&careless, "doctor --watch 0s").check(6, &["fail  durability  `fsync` is `off`: "]);
+}
+
+async fn doctor_shows_what_a_shop_keeps(place: &Place, store: &Store) {
+    run(place, "doctor --watch 0s").check(
+        0,
+        &["ok    usage       `tagger/hats.example` keeps 2 of 100,000 unfinished jobs (`shop_jobs_waiting_max`)\n"],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tradewind.toml");
+    std::fs::write(&config, "[limits]\nshop_jobs_waiting_max = 100\n").unwrap();
+    for _ in 2..85 {
+        enqueue(store, stores::action()).await;
+    }
+    // What somebody does by hand is put right.
+    run_sql(place, "UPDATE usage SET jobs = jobs + 7 WHERE app = 'tagger' AND line = 0").await;
+    let config = config.display();
+    run(place, &format!("doctor --watch 0s --config {config} --shop hats.example --recount")).check(
+        0,
+        &[
+            "ok    recount     1 shop was counted, 1 put right\n",
+            "warn  usage       `tagger/hats.example` keeps 85 of 100 unfinished jobs (`shop_jobs_waiting_max`), ",
+            " of 256.0 MiB of unfinished jobs (`shop_job_bytes_max`), 0 of 1,000,000 records (`shop_records_max`), ",
+            "; hint: what is full is refused; `--shop` shows all quotas, `[limits]` raises them\n",
+        ],
+    );
+    run(place, &format!("doctor --watch 0s --config {config}.lost")).check(2, &["tradewind.toml.lost: "]);
+    run(place, "doctor --watch 0s --shop nobody").check(0, &["ok    usage       the shop `nobody` keeps nothing\n"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `tradewind doctor`: looks at a store from all sides, and says what to do about what is not well.
 
+mod usage;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -18,9 +20,10 @@ pub(super) const HELP: &str = "\
 Examples:
   tradewind doctor
   tradewind doctor --store postgres://tradewind@db/tradewind --watch 30s
+  tradewind doctor --shop hats.example --config tradewind.toml
 
 Each line begins with `ok`, `warn` or `fail`. It writes a few entries to the invocation log to see how long a commit takes,
-and nothing else.
+and nothing else, unless `--recount` puts counters right that are not in step with what shops keep.
 
 The store is `--store`, else the environment variable TRADEWIND_STORE, else `sqlite:tradewind.db` in the current folder.
 
@@ -55,6 +58,15 @@ pub(super) struct Arguments {
     /// How long to wait for a sign of life of each host: `5s`, at most `60s`. `0s` does not watch.
     #[arg(long, value_name = "TIME", default_value = "5s")]
     watch: String,
+    /// Shows what this shop keeps, quota by quota.
+    #[arg(long)]
+    shop: Option<String>,
+    /// The server file, whose quotas are compared with. Without it they are the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Counts what every shop keeps, or the one of `--shop`, and puts its counters right. Reads all of it.
+    #[arg(long)]
+    recount: bool,
     /// Prints one JSON object for each line.
     #[arg(long)]
     json: bool,
@@ -77,20 +89,23 @@ struct Finding {
     check: &'static str,
     says: String,
     hint: Option<&'static str>,
+    /// Usage of a shop in numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<usage::UsageJson>,
 }
 
 impl Finding {
     fn ok(check: &'static str, says: impl Into<String>) -> Self {
-        Self { level: Level::Ok, check, says: says.into(), hint: None }
+        Self { level: Level::Ok, check, says: says.into(), hint: None, usage: None }
     }
 
     fn warn(check: &'static str, says: impl Into<String>, hint: &'static str) -> Self {
-        Self { level: Level::Warn, check, says: says.into(), hint: Some(hint) }
+        Self { level: Level::Warn, check, says: says.into(), hint: Some(hint), usage: None }
     }
 
     /// What failed mostly says itself what to do.
     fn fail(check: &'static str, says: impl Into<String>) -> Self {
-        Self { level: Level::Fail, check, says: says.into(), hint: None }
+        Self { level: Level::Fail, check, says: says.into(), hint: None, usage: None }
     }
 
     fn text(&self) -> String {
@@ -137,10 +152,16 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
     let place = arguments.store.place(surroundings, &mut problems);
     problems.none()?;
     let Some(place) = place else { return Ok(Exit::Usage) };
+    let question = usage::Question {
+        quotas: usage::quotas_of(arguments.config.as_deref())?,
+        shop: arguments.shop.as_deref(),
+        recount: arguments.recount,
+    };
     let mut report = Report { json: arguments.json, worst: Level::Ok };
     block_on(async {
         if let Some(store) = opened(&place, &mut report).await? {
-            let examined = examine(&store, &mut report, Duration::from_millis(watch_ms), surroundings.now_ms()).await;
+            let watch = Duration::from_millis(watch_ms);
+            let examined = examine(&store, &mut report, watch, surroundings.now_ms(), &question).await;
             store.close().await;
             examined?;
         }
@@ -179,11 +200,18 @@ async fn opened(place: &Place, report: &mut Report) -> Result<Option<Store>, Fai
     }
 }
 
-async fn examine(store: &Store, report: &mut Report, watch: Duration, now_ms: i64) -> Result<(), Fail> {
+async fn examine(
+    store: &Store,
+    report: &mut Report,
+    watch: Duration,
+    now_ms: i64,
+    question: &usage::Question<'_>,
+) -> Result<(), Fail> {
     report.add_all(statements(store).await, "statements")?;
     report.add_all(durability(store).await, "durability")?;
     report.add_all(commits(store, now_ms).await, "commits")?;
     report.add_all(jobs(store, now_ms).await, "jobs")?;
+    report.add_all(usage::findings(store, question).await, "usage")?;
     report.add_all(hosts(store, watch).await, "hosts")
 }
 

@@ -2,7 +2,7 @@
 //!
 //! To add one: a field, a line in [`KEYS`], and a row in `docs/configuration.md`.
 
-use tradewind_store::QUERY_MS_MAX;
+use tradewind_store::{QUERY_MS_MAX, Quotas};
 
 use super::document::Section;
 
@@ -28,6 +28,8 @@ pub struct Limits {
     /// Seconds that a host may stand still before it ends itself. 60: a host call takes a second at most, and a disk that
     /// answers after half a minute is to be waited for.
     pub watchdog_seconds: u64,
+    /// Quotas of each shop. The reasons are with the fields.
+    pub quotas: Quotas,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             query_ms_max: QUERY_MS_MAX,
             drain_seconds: 25,
             watchdog_seconds: 60,
+            quotas: Quotas::default(),
         }
     }
 }
@@ -52,7 +55,7 @@ type Key = (&'static str, fn(&mut Limits) -> &mut u64, u64, u64);
 const DAYS_MAX: u64 = 3_650;
 
 /// Every limit. The least is what nothing works below; of bodies the most is what one call may hand to a plugin, of sandboxes
-/// the least is one plugin's memory.
+/// the least is one plugin's memory; of a shop's bytes the least is twice what one call may hand over.
 const KEYS: &[Key] = &[
     ("body_bytes_max", |limits| &mut limits.body_bytes_max, 1 << 10, 16 << 20),
     ("deliveries_days", |limits| &mut limits.deliveries_days, 1, DAYS_MAX),
@@ -62,6 +65,14 @@ const KEYS: &[Key] = &[
     ("query_ms_max", |limits| &mut limits.query_ms_max, 10, 60_000),
     ("drain_seconds", |limits| &mut limits.drain_seconds, 0, 3_600),
     ("watchdog_seconds", |limits| &mut limits.watchdog_seconds, 5, 3_600),
+    ("shop_jobs_waiting_max", |limits| &mut limits.quotas.shop_jobs_waiting_max, 100, 10_000_000),
+    ("shop_job_bytes_max", |limits| &mut limits.quotas.shop_job_bytes_max, 32 << 20, 1 << 40),
+    ("shop_jobs_per_minute_max", |limits| &mut limits.quotas.shop_jobs_per_minute_max, 60, 10_000_000),
+    ("shop_records_max", |limits| &mut limits.quotas.shop_records_max, 1_000, 1_000_000_000),
+    ("shop_record_bytes_max", |limits| &mut limits.quotas.shop_record_bytes_max, 32 << 20, 1 << 40),
+    ("shop_body_bytes_max", |limits| &mut limits.quotas.shop_body_bytes_max, 32 << 20, 1 << 40),
+    ("shop_log_bytes_max", |limits| &mut limits.quotas.shop_log_bytes_max, 1 << 20, 1 << 40),
+    ("job_chain_max", |limits| &mut limits.quotas.job_chain_max, 1, 1_000_000),
 ];
 
 /// Reads the section.

@@ -36,3 +36,10 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Resu
     let server = server::read(path, environment, &notes);
     notes.end(server)
 }
+
+/// Reads the limits of a server file, whatever else is wrong with it.
+pub fn load_limits(path: &Path) -> Result<Limits, Problems> {
+    let notes = problem::Notes::default();
+    let limits = server::read_limits(path, &notes);
+    notes.end(limits).map(|(limits, _)| limits)
+}

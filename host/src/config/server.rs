@@ -112,21 +112,35 @@ impl Default for Cache {
     }
 }
 
+/// The keys of the file.
+const KEYS: [&str; 7] = ["store", "apps", "listen", "limits", "log", "traces", "cache"];
+
+/// Reads the limits of a server file, and nothing else of it; none when it cannot be read at all.
+pub(super) fn read_limits(path: &Path, notes: &Notes) -> Option<Limits> {
+    notes.begin(path);
+    let text = readable(path, notes)?;
+    let document = Document::new(path, &text, notes);
+    let table = document.parse();
+    Some(limits::read(&document.section(&table, &KEYS)))
+}
+
+/// The text of a file; a problem when there is none.
+fn readable(path: &Path, notes: &Notes) -> Option<String> {
+    let read = text_of(path, FILE_BYTES_MAX);
+    read.map_err(|problem| {
+        let text = format!("{problem}; hint: is the path right? `--config` names another one");
+        notes.problem(Problem { file: path.to_owned(), place: None, key: String::new(), text });
+    })
+    .ok()
+}
+
 /// Reads a server file and its apps; none when it cannot be read at all.
 pub(super) fn read(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>, notes: &Notes) -> Option<Server> {
     notes.begin(path);
-    let text = match text_of(path, FILE_BYTES_MAX) {
-        Ok(text) => text,
-        Err(problem) => {
-            let text = format!("{problem}; hint: is the path right? `--config` names another one");
-            notes.problem(Problem { file: path.to_owned(), place: None, key: String::new(), text });
-            return None;
-        }
-    };
+    let text = readable(path, notes)?;
     let document = Document::new(path, &text, notes);
     let table = document.parse();
-    let known = ["store", "apps", "listen", "limits", "log", "traces", "cache"];
-    let section = document.section(&table, &known);
+    let section = document.section(&table, &KEYS);
     let sources = Sources { environment, development: false };
     Some(Server {
         store: store(&section, &sources),

@@ -106,6 +106,8 @@ pub(crate) struct Cause {
     /// From 1.
     pub(crate) attempt: u32,
     pub(crate) depth: u32,
+    /// The number of jobs that enqueued one another up to the job that does it.
+    pub(crate) chain: u32,
     pub(crate) fence: Option<Fence>,
     /// What an earlier attempt's checkpoint stored.
     pub(crate) checkpoint: Option<Checkpoint>,

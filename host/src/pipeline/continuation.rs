@@ -182,6 +182,7 @@ impl Context {
         let job = NewJob {
             lane,
             depth: self.cause.depth,
+            chain: self.cause.chain,
             delivery_seq: self.cause.delivery_seq,
             ..NewJob::new(kind, Some(payload))
         };

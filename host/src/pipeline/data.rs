@@ -162,7 +162,9 @@ impl Context {
         if written.is_err() {
             self.work.back_to(mark);
         }
-        written.map_err(Stopped::into_error)
+        let written = written.map_err(Stopped::into_error)?;
+        self.within_quotas(mark).await?;
+        Ok(written)
     }
 
     async fn write_all(&self, model: &Model, write: Write, options: &Options) -> Result<Json, Stopped> {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tradewind_model::retry::RetryPolicy;
-use tradewind_model::{ActionError, Json};
+use tradewind_model::{ActionError, Json, code};
 use tradewind_runtime::Failure;
 use tradewind_store::How;
 
@@ -13,6 +13,8 @@ use super::context::Stopped;
 pub mod reason {
     /// The retries are used up.
     pub const RETRIES_EXHAUSTED: &str = "retries-exhausted";
+    /// The retries are used up, and the shop has no room left by one of its quotas.
+    pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
     /// The plugin returned an error that it calls permanent.
     pub const PERMANENT_ERROR: &str = "permanent-error";
     /// The delivery cannot be read.
@@ -32,8 +34,9 @@ pub mod reason {
     pub const WRONG_SHAPE: &str = "wrong-shape";
 
     /// All of them, for documentation and its test.
-    pub const ALL: [&str; 9] = [
+    pub const ALL: [&str; 10] = [
         RETRIES_EXHAUSTED,
+        QUOTA_EXCEEDED,
         PERMANENT_ERROR,
         UNREADABLE,
         CAUSAL_DEPTH,
@@ -104,7 +107,8 @@ pub(crate) fn ending(
         return (How::Park { attempts: attempt, reason, error: Some(error) }, "parked");
     }
     let Some(delay_ms) = policy.after(attempt, jitter) else {
-        let reason = reason::RETRIES_EXHAUSTED.to_owned();
+        let is_quota = matches!(stopped, Stopped::Error(error) if error.code == code::QUOTA_EXCEEDED);
+        let reason = if is_quota { reason::QUOTA_EXCEEDED } else { reason::RETRIES_EXHAUSTED }.to_owned();
         return (How::Park { attempts: attempt, reason, error: Some(error) }, "parked");
     };
     let run_at_ms = now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
@@ -169,6 +173,9 @@ mod tests {
         let retryable = ActionError::retryable("mine", "not yet");
         check(Stopped::Error(retryable.clone()), 1, "again 1 1005 true");
         check(Stopped::Error(retryable.clone()), 2, "park 2 retries-exhausted true");
+        let over_quota = ActionError::retryable(code::QUOTA_EXCEEDED, "full");
+        check(Stopped::Error(over_quota.clone()), 1, "again 1 1005 true");
+        check(Stopped::Error(over_quota), 2, "park 2 quota-exceeded true");
         check(Stopped::Error(permanent.clone()), 1, "park 1 permanent-error true");
         check(plugin(Failure::Returned(retryable)), 1, "again 1 1005 true");
         check(plugin(Failure::Returned(permanent)), 1, "park 1 permanent-error true");

@@ -174,10 +174,14 @@ impl Context {
             on_duplicate: if strict { OnDuplicate::Error } else { OnDuplicate::Ignore },
             run_at_ms: options.start_at_ms.map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
             depth: self.cause.depth,
+            chain: self.next_in_chain()?,
+            by_plugin: true,
             policy: Some(Json::of(&options.retries).map_err(|error| internal(&error))?),
             ..NewJob::new(kind, Some(Json::of(&payload).map_err(|error| internal(&error))?))
         };
-        self.work.lock().add_job(job)
+        let mark = self.work.mark();
+        self.work.lock().add_job(job)?;
+        self.within_quotas(mark).await
     }
 
     /// `{"id", "state", "attempts", "result", "error"}` of a job.

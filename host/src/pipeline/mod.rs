@@ -23,6 +23,7 @@ mod incoming;
 mod job;
 mod lines;
 mod outcome;
+mod quotas;
 mod reads;
 mod saving;
 mod session;
@@ -397,6 +398,7 @@ impl Pipeline {
             CommitError::Conflict { .. }
             | CommitError::NotUnique { .. }
             | CommitError::DuplicateJob { .. }
+            | CommitError::Quota(_)
             | CommitError::Refused { .. } => error,
         };
         let work = Shared::new(job.shop.clone(), self.host.now_ms());
@@ -515,6 +517,7 @@ impl Cause {
             key: format!("job:{}", job.seq),
             attempt: job.attempts + 1,
             depth: job.depth,
+            chain: job.chain,
             fence: Some(fence.clone()),
             checkpoint,
             alone: false,

@@ -19,6 +19,7 @@ use super::action::checkpoint_of;
 use super::app::{Installed, Route};
 use super::context::{Checkpoint, Context, Source, Stopped};
 use super::lines::{Asked, Places, Turn, overtaking};
+use super::quotas::over_quota;
 use super::work::{Spoiled, internal};
 use super::{CONFLICT_RERUNS_MAX, UNIQUE_RERUNS_MAX};
 
@@ -240,6 +241,7 @@ pub(crate) fn is_late(error: &CommitError, looked_in_vain: bool) -> bool {
         CommitError::NotUnique { .. } => looked_in_vain,
         CommitError::Fenced { .. }
         | CommitError::JobGone { .. }
+        | CommitError::Quota(_)
         | CommitError::Refused { .. }
         | CommitError::Unavailable { .. }
         | CommitError::Busy { .. } => false,
@@ -264,6 +266,7 @@ pub(crate) fn refused(context: &Context, error: &CommitError) -> ActionError {
         CommitError::Conflict { key, .. } => {
             ActionError::retryable(code::CONFLICT, format!("`{key}` was written meanwhile"))
         }
+        CommitError::Quota(exceeded) => over_quota(exceeded),
         CommitError::Refused { .. } => ActionError::permanent(code::VALIDATION_FAILED, error.to_string()),
         CommitError::Fenced { .. }
         | CommitError::JobGone { .. }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indexmap::IndexMap;
 use tradewind_model::query::{Own, Row};
 use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
-use tradewind_store::{CommitError, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
+use tradewind_store::{CommitError, Growth, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
 
 use super::echo::Echoes;
 use super::ending::reason;
@@ -67,6 +67,8 @@ pub(crate) struct Work {
     cancelled: HashSet<String>,
     /// Of what is written and enqueued.
     bytes: usize,
+    /// Its change of the shop's usage.
+    growth: Growth,
     /// How to take back each step, the last one first.
     undo: Vec<Undo>,
     /// Counts how often the unit was emptied: marks from before mean its beginning.
@@ -167,6 +169,7 @@ impl Shared {
             cancels: Vec::new(),
             cancelled: HashSet::new(),
             bytes: 0,
+            growth: Growth::default(),
             undo: Vec::new(),
             emptied: 0,
             bases: HashMap::new(),
@@ -254,6 +257,7 @@ impl Shared {
         work.job_ids.clear();
         work.cancelled.clear();
         work.bytes = 0;
+        work.growth = Growth::default();
         work.emptied += 1;
         work.seen_bytes = 0;
         Taken {
@@ -325,10 +329,26 @@ impl Work {
         let bytes = self.bytes - before.map_or(0, Written::bytes) + written.bytes();
         within(bytes)?;
         self.bytes = bytes;
+        let (was, is) = (self.size_of(&key), written.size());
+        self.growth.replace_record(&key.model, was, is);
         written.touched |= before.is_some_and(|before| before.touched);
         let before = self.written.insert(key.clone(), written);
         self.undo.push(Undo::Wrote { key, before });
         Ok(())
+    }
+
+    /// The unit's change of its shop's usage.
+    pub(crate) fn growth(&self) -> Growth {
+        self.growth
+    }
+
+    /// Bytes of a record's document as the unit leaves it; none when there is no record.
+    fn size_of(&self, key: &RecordKey) -> Option<usize> {
+        self.written.get(key).map_or_else(|| self.stored_size_of(key), Written::size)
+    }
+
+    fn stored_size_of(&self, key: &RecordKey) -> Option<usize> {
+        self.seen.get(key).and_then(Option::as_ref).map(|stored| stored.doc.as_str().len())
     }
 
     pub(crate) fn add_job(&mut self, job: NewJob) -> Result<(), ActionError> {
@@ -338,6 +358,7 @@ impl Work {
         let bytes = self.bytes + job_bytes(&job);
         within(bytes)?;
         self.bytes = bytes;
+        self.growth.add_job(&job);
         self.job_ids.extend(job.id.clone());
         self.jobs.push(job);
         self.undo.push(Undo::Added);
@@ -364,6 +385,7 @@ impl Work {
         let job = self.jobs.remove(at);
         self.job_ids.remove(id);
         self.bytes -= job_bytes(&job);
+        self.growth.remove_job(&job);
         self.undo.push(Undo::Removed { at, job: Box::new(job) });
         true
     }
@@ -379,6 +401,9 @@ impl Work {
         match self.undo.pop() {
             None => {}
             Some(Undo::Wrote { key, before }) => {
+                let is = self.size_of(&key);
+                let was = before.as_ref().map_or_else(|| self.stored_size_of(&key), Written::size);
+                self.growth.replace_record(&key.model, is, was);
                 let written = match before {
                     Some(before) => {
                         self.bytes += before.bytes();
@@ -392,11 +417,13 @@ impl Work {
             Some(Undo::Added) => {
                 if let Some(job) = self.jobs.pop() {
                     self.bytes -= job_bytes(&job);
+                    self.growth.remove_job(&job);
                     job.id.as_ref().map(|id| self.job_ids.remove(id));
                 }
             }
             Some(Undo::Removed { at, job }) => {
                 self.bytes += job_bytes(&job);
+                self.growth.add_job(&job);
                 self.job_ids.extend(job.id.clone());
                 self.jobs.insert(at, *job);
             }
@@ -485,7 +512,11 @@ impl Work {
 
 impl Written {
     fn bytes(&self) -> usize {
-        self.doc.as_ref().map_or(0, |doc| doc.as_str().len())
+        self.size().unwrap_or_default()
+    }
+
+    fn size(&self) -> Option<usize> {
+        self.doc.as_ref().map(|doc| doc.as_str().len())
     }
 }
 
@@ -517,83 +548,4 @@ pub(crate) fn internal(error: &dyn std::error::Error) -> ActionError {
 }
 
 #[cfg(test)]
-mod tests {
-    use tradewind_store::JobKind;
-
-    use super::*;
-
-    fn unit() -> Shared {
-        Shared::new(Shop::new("app", "shop"), 0)
-    }
-
-    fn key(id: usize) -> RecordKey {
-        RecordKey::new("thing", id.to_string())
-    }
-
-    fn write(work: &Shared, id: usize, doc: &str) -> Result<(), ActionError> {
-        let mut work = work.lock();
-        work.seen.entry(key(id)).or_insert(None);
-        work.write(key(id), Some(Json::parse(doc).unwrap()), None)
-    }
-
-    fn job(id: &str) -> NewJob {
-        NewJob { id: Some(id.to_owned()), ..NewJob::new(JobKind::Action, Some(Json::null())) }
-    }
-
-    #[test]
-    fn what_fails_is_taken_back_step_by_step() {
-        let work = unit();
-        write(&work, 1, r#"{"a":1}"#).unwrap();
-        work.lock().add_job(job("first")).unwrap();
-        let outer = work.mark();
-        write(&work, 1, r#"{"a":2}"#).unwrap();
-        write(&work, 2, "{}").unwrap();
-        let inner = work.mark();
-        work.lock().cancel("stored");
-        assert!(work.lock().remove_job("first"));
-        work.lock().add_job(job("second")).unwrap();
-        write(&work, 1, r#"{"a":3}"#).unwrap();
-        work.back_to(inner);
-        assert!(work.lock().has_job("first") && !work.lock().has_job("second") && !work.lock().has_cancelled("stored"));
-        assert_eq!(work.lock().known(&key(1)).flatten().unwrap().doc.as_str(), r#"{"a":2}"#);
-        work.back_to(outer);
-        assert_eq!(work.lock().bytes, r#"{"a":1}null"#.len());
-        let unit = work.take().into_unit();
-        assert_eq!(unit.writes.len(), 1);
-        assert_eq!(unit.writes[0].doc.as_ref().unwrap().as_str(), r#"{"a":1}"#);
-        // What was read stays read; what is written is checked as it is written.
-        assert_eq!(unit.reads.iter().map(|read| &read.key).collect::<Vec<_>>(), [&key(2)]);
-        assert_eq!(unit.jobs.len(), 1);
-        // A mark from before the unit was emptied means its beginning.
-        write(&work, 3, "{}").unwrap();
-        work.back_to(inner);
-        assert!(work.lock().own("thing").is_empty());
-    }
-
-    #[test]
-    fn a_unit_is_bounded() {
-        let work = unit();
-        for id in 0..UNIT_WRITES_MAX {
-            write(&work, id, "{}").unwrap();
-        }
-        write(&work, 0, r#"{"again":true}"#).unwrap();
-        assert!(write(&work, UNIT_WRITES_MAX, "{}").unwrap_err().message.contains("`unit_writes_max`"));
-        for _ in 0..UNIT_JOBS_MAX {
-            work.lock().add_job(NewJob::new(JobKind::Action, None)).unwrap();
-        }
-        let error = work.lock().add_job(job("more")).unwrap_err();
-        assert!(error.message.contains("`unit_jobs_max`") && !error.retryable, "{error:?}");
-        let large = format!("\"{}\"", "x".repeat(UNIT_BYTES_MAX));
-        assert!(write(&work, 0, &large).unwrap_err().message.contains("`unit_bytes_max`"));
-        assert_eq!(work.lock().known(&key(0)).flatten().unwrap().doc.as_str(), r#"{"again":true}"#);
-    }
-
-    #[test]
-    fn the_first_reason_spoils() {
-        let work = unit();
-        let damaged = StoreError::Damaged { what: "a record".to_owned(), reason: "x".to_owned() };
-        assert!(!work.store_failed(&damaged).retryable);
-        assert!(work.store_failed(&StoreError::Closed).retryable);
-        assert!(matches!(work.spoiled(), Some(Spoiled::Hopeless { reason: reason::DAMAGED, .. })));
-    }
-}
+mod tests;

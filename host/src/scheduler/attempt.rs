@@ -83,6 +83,7 @@ pub(crate) fn committed(shop: &Shop, seq: i64, new: NewJob, now_ms: i64) -> Job 
         attempts: 0,
         starts: 0,
         depth: new.depth,
+        chain: new.chain,
         delivery_seq: new.delivery_seq,
         policy: new.policy,
         payload: new.payload,

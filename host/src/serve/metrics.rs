@@ -3,6 +3,7 @@
 //! Names follow Prometheus' rules: a prefix, a unit, `_total` on what only grows. Labels have few values: apps, plugins,
 //! outcomes; never shops, of which there may be a hundred thousand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -10,6 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use tradewind_store::{Quota, Usage};
 
 use crate::scheduler::Stats;
 use crate::watch::{Attempt, Called, Invoked, Watch};
@@ -56,7 +58,8 @@ impl Metrics {
         task
     }
 
-    pub(super) fn text(&self, stats: &Stats, commits_waiting: usize) -> String {
+    pub(super) fn text(&self, stats: &Stats, commits_waiting: usize, kept: &Kept) -> String {
+        kept.show();
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         let set = |name: &'static str, value: u64| gauge!(name).set(value as f64);
         set("tradewind_partitions", stats.partitions);
@@ -68,6 +71,34 @@ impl Metrics {
         counter!("tradewind_leases_lost_total").absolute(stats.leases_lost);
         self.0.run_upkeep();
         self.0.render()
+    }
+}
+
+/// Usage of all shops, and refusals by quota.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) usage: Usage,
+    /// Of the fullest shop's fullest quota, in thousandths.
+    pub(super) fullest_permille: i64,
+    pub(super) refusals: Vec<(Arc<str>, Quota, u64)>,
+}
+
+impl Kept {
+    fn show(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        let set = |name: &'static str, value: i64| gauge!(name).set(value as f64);
+        set("tradewind_usage_jobs", self.usage.jobs);
+        set("tradewind_usage_job_bytes", self.usage.job_bytes);
+        set("tradewind_usage_records", self.usage.records);
+        set("tradewind_usage_record_bytes", self.usage.record_bytes);
+        set("tradewind_usage_body_bytes", self.usage.body_bytes);
+        set("tradewind_usage_log_bytes", self.usage.log_bytes);
+        #[expect(clippy::cast_precision_loss, reason = "thousandths")]
+        gauge!("tradewind_fullest_shop_ratio").set(self.fullest_permille as f64 / 1_000.0);
+        for (app, quota, count) in &self.refusals {
+            let labels = [("app", app.to_string()), ("limit", quota.name().to_owned())];
+            counter!("tradewind_quota_refusals_total", &labels).absolute(*count);
+        }
     }
 }
 
@@ -88,6 +119,14 @@ fn describe() {
     describe_gauge!("tradewind_commits_waiting", "Units that wait for the disk.");
     describe_counter!("tradewind_attempts_started_total", "Attempts that were started.");
     describe_counter!("tradewind_leases_lost_total", "Times that a partition's lease was lost.");
+    describe_gauge!("tradewind_usage_jobs", "Unfinished jobs of all shops, parked ones included.");
+    describe_gauge!("tradewind_usage_job_bytes", Unit::Bytes, "Bytes of what unfinished jobs carry.");
+    describe_gauge!("tradewind_usage_records", "Records of all shops.");
+    describe_gauge!("tradewind_usage_record_bytes", Unit::Bytes, "Bytes of records.");
+    describe_gauge!("tradewind_usage_body_bytes", Unit::Bytes, "Bytes of kept webhooks.");
+    describe_gauge!("tradewind_usage_log_bytes", Unit::Bytes, "Bytes of the log of invocations.");
+    describe_gauge!("tradewind_fullest_shop_ratio", "How full the fullest quota of the fullest shop is.");
+    describe_counter!("tradewind_quota_refusals_total", "Calls and commits that a shop's quota refused.");
 }
 
 fn seconds(us: u64) -> f64 {

@@ -79,6 +79,7 @@ impl Host {
         let watch: Arc<dyn Watch> = Arc::new(Both(Arc::clone(&metrics) as _, watch));
         let location = Location::parse(server.store.expose_secret()).context("the store's address")?;
         let store = Arc::new(Store::open(&location).await?.with_query_ms_max(server.limits.query_ms_max));
+        store.set_quotas(server.limits.quotas);
         let runtime = RuntimeConfig {
             limits: CallLimits::default(),
             sandbox_bytes_max: server.limits.sandbox_bytes_max,

@@ -73,6 +73,7 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
         "run-action" => parsed(data::run_action(&a(0), &object(&with[1]))),
         "graphql" => graphql(&a(0), &a(1), &options(2)),
         "enqueue" => queue::enqueue_action(&a(0), &object(&with[1]), &options(2)).map(|id| json!(id)),
+        "enqueue-itself" => enqueue_itself(call, with),
         "enqueue-call" => queue::enqueue_call(&a(0), &options(1)).map(|id| json!(id)),
         "status" => parsed(queue::status(&text(with))),
         "cancel" => queue::cancel(&text(with)).map(|cancelled| json!(cancelled)),
@@ -185,6 +186,14 @@ fn text(value: &Value) -> String {
 
 fn texts(value: &Value) -> Vec<String> {
     value.as_array().map(|values| values.iter().map(text).collect()).unwrap_or_default()
+}
+
+/// Enqueues a job that does the same as this one, as often as `with` says.
+fn enqueue_itself(call: &Invocation, with: &Value) -> Answer {
+    for _ in 0..with.as_u64().unwrap_or_default() {
+        queue::enqueue_action("play", &call.params(), "null")?;
+    }
+    Ok(Value::Null)
 }
 
 fn object(value: &Value) -> String {

@@ -1,5 +1,6 @@
 //! Each row of the contract: a request, its status, what is kept of it, and what is said of it.
 
+use tradewind_store::Quotas;
 use tradewind_tests::serving::{APP, CONNECTION, Running, SECRET, SHOP, Served, app, connection, server};
 use tradewind_tests::stores::{json, on_both};
 use tradewind_tests::webhook::{Request, sign};
@@ -63,6 +64,36 @@ async fn the_same_is_kept_once_by_either_key() {
             assert_eq!(request.send(served.host.public()).await.status, 200);
         }
         assert_eq!(served.deliveries().await.len(), 3);
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// What is processed makes room; when that is not enough, the platform comes again, and nothing is kept.
+#[tokio::test]
+async fn a_shop_that_is_full_is_answered_503() {
+    on_both(async |place| {
+        let served = Served::plain(&place).await;
+        let send = async |id: &str| Served::webhook(id, BODY).send(served.host.public()).await;
+        assert_eq!(send("w-1").await.status, 200);
+        served.idle().await;
+        served.store().set_quotas(Quotas { shop_body_bytes_max: 1, ..Quotas::default() });
+        let answer = send("w-2").await;
+        assert_eq!(
+            (answer.status, answer.header("retry-after"), answer.body.as_str()),
+            (503, Some("5"), "try again later\n")
+        );
+        assert_eq!(served.deliveries().await.len(), 0, "the first was processed, and is deleted before its time");
+        let metrics = Request { method: "GET", path: "/metrics".to_owned(), headers: Vec::new(), body: Vec::new() };
+        let metrics = metrics.send(served.host.admin()).await.body;
+        let refused = "tradewind_quota_refusals_total{app=\"tagger\",limit=\"shop_body_bytes_max\"} ";
+        for metric in [refused, "tradewind_usage_records 1\n", "tradewind_fullest_shop_ratio "] {
+            assert!(metrics.contains(metric), "{metric} is missing: {metrics}");
+        }
+        served.store().set_quotas(Quotas::default());
+        assert_eq!(send("w-2").await.status, 200);
+        assert_eq!(served.deliveries().await.len(), 1);
+        served.idle().await;
         served.host.stop().await;
     })
     .await;

@@ -10,6 +10,7 @@ mod isolation;
 mod jobs;
 mod probe;
 mod queries;
+mod quotas;
 mod records;
 mod spellings;
 mod success;

@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tradewind_model::{RecordKey, Shop};
 use tradewind_store::{
     CommitError, Committed, DeliveryFilter, Fence, Finish, How, Ingested, Job, JobFilter, JobState, NewDelivery,
-    NewJob, OnDuplicate, Read, Store, Stored, Unit, Write, compress,
+    NewJob, OnDuplicate, Read, Store, Stored, Unit, Usage, Write, compress,
 };
 use tradewind_tests::stores::{NOW_MS, Place, action, commit_together, delivery, jobs, json, other_shop, product};
 
@@ -309,6 +309,12 @@ impl Site {
             by_shop.entry(job.shop.clone()).or_default().push(job);
         }
         for shop in shops() {
+            let kept = self.store.count_usage(&shop).await.unwrap();
+            assert_eq!(kept.drift, Usage::default(), "{when}: the usage of {shop} and a recount, {:?}", kept.counted);
+            let records = memory.records.keys().filter(|(of, _)| *of == shop).count();
+            let waiting = memory.jobs.values().filter(|job| job.shop == shop).count();
+            let counted = [kept.counted.records, kept.counted.jobs].map(|count| usize::try_from(count).unwrap());
+            assert_eq!(counted, [records, waiting], "{when}: {shop}");
             let expected: Vec<_> = memory.jobs.values().filter(|job| job.shop == shop).cloned().collect();
             assert_eq!(by_shop.remove(&shop).unwrap_or_default(), expected, "{when}: jobs of {shop}, in their order");
             for queue in [None, Some(QUEUES[0]), Some(QUEUES[1])] {

@@ -17,6 +17,7 @@ mod queries;
 mod query_property;
 mod queue;
 mod records;
+mod usage;
 mod watches;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};

@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc};
 use tradewind_host::pipeline::{Clock, Ended};
 use tradewind_host::scheduler::{Config, Runs, Scheduler, job_of};
 use tradewind_model::{Json, Shop};
-use tradewind_store::{Fence, Job, JobState, Location, NewDelivery, Store, Unit, compress};
+use tradewind_store::{Fence, Job, JobState, Location, NewDelivery, Recount, Store, Unit, Usage, compress};
 
 /// The app, and the platform that its webhooks come from.
 const APP: &str = "faults";
@@ -270,7 +270,17 @@ async fn check(load: Load, store: &Store, order: &str) -> anyhow::Result<()> {
     match load {
         Load::Counting => counting::check(store, sent, &acknowledged).await,
         Load::Plugins => plugins::check(store, sent, &acknowledged).await,
+    }?;
+    check_usage(store).await
+}
+
+/// The counters of each shop's usage are what a recount finds, however often the process was killed.
+async fn check_usage(store: &Store) -> anyhow::Result<()> {
+    for shop in store.shops_with_usage(None, 1_000).await? {
+        let Recount { counted, drift, .. } = store.count_usage(&shop).await?;
+        ensure!(drift == Usage::default(), "`{shop}` keeps {counted:?}, its counters differ by {drift:?}");
     }
+    Ok(())
 }
 
 /// Reads `1-5,7`.

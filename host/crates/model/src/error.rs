@@ -66,6 +66,8 @@ pub mod code {
     pub const NOT_AVAILABLE: &str = "not-available";
     /// A write to a platform from `run`.
     pub const WRONG_PHASE: &str = "wrong-phase";
+    /// The shop has no room left by one of its quotas, or a chain of jobs is too long.
+    pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
     /// The platform's budget stayed empty until the deadline.
     pub const RATE_LIMITED: &str = "rate-limited";
     /// The platform refused.
@@ -76,7 +78,7 @@ pub mod code {
     pub const INTERNAL: &str = "internal";
 
     /// All of them, for the documentation and its test.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         INVALID_JSON,
         INVALID_ARGUMENT,
         VALIDATION_FAILED,
@@ -86,6 +88,7 @@ pub mod code {
         NOT_GRANTED,
         NOT_AVAILABLE,
         WRONG_PHASE,
+        QUOTA_EXCEEDED,
         RATE_LIMITED,
         PLATFORM_ERROR,
         TIMED_OUT,

@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::error::{Blame, blame};
 use crate::link::{Engine, Kind, Link, Statement, Table};
 use crate::unit::{CommitError, Committed, Unit};
+use crate::usage::{self, Line as UsageLine, Usage};
 
 pub(crate) type Applied = Result<Committed, CommitError>;
 
@@ -113,23 +114,25 @@ impl Stop {
     }
 }
 
-/// Writes the units in one transaction and commits it. An error means that it is not known whether anything was written,
+/// Writes the units in one transaction and commits it. Answers what became of each, and the lines of usage that it changed. An error means that it is not known whether anything was written,
 /// and that the connection is not to be used again.
-pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<Vec<Applied>> {
+pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<(Vec<Applied>, Vec<UsageLine>)> {
+    let mut changed = Vec::new();
     let mut refused: Vec<Option<CommitError>> = vec![None; units.len()];
     let (mut deadlocks, mut care) = (0, Care::Count);
     loop {
         let places: Vec<usize> = (0..units.len()).filter(|at| refused[*at].is_none()).collect();
         let left: Vec<&Unit> = places.iter().map(|at| &units[*at]).collect();
         if left.is_empty() {
-            return Ok(refused.into_iter().flatten().map(Err).collect());
+            return Ok((refused.into_iter().flatten().map(Err).collect(), Vec::new()));
         }
-        match attempt(link, &left, care).await {
+        changed.clear();
+        match attempt(link, &left, care, &mut changed).await {
             Ok(applied) => {
                 let mut applied = applied.into_iter();
                 let of_unit =
                     |refused: Option<CommitError>| refused.map_or_else(|| applied.next(), |error| Some(Err(error)));
-                return Ok(refused.into_iter().filter_map(of_unit).collect());
+                return Ok((refused.into_iter().filter_map(of_unit).collect(), changed));
             }
             Err(Stop::Unexpected(blamed)) => {
                 for (at, error) in blamed {
@@ -145,12 +148,26 @@ pub(crate) async fn apply(link: &mut Link<'_>, units: &[Unit]) -> sqlx::Result<V
     }
 }
 
+/// Begins a transaction that writes. Differs because SQLite would otherwise take the write lock in the middle, where it cannot
+/// wait for it.
+pub(crate) fn begin(engine: Engine) -> &'static str {
+    if engine == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }
+}
+
 /// One transaction. When it stops, nothing is written and no transaction is open.
-async fn attempt(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<Applied>, Stop> {
-    // Differs because SQLite would otherwise take the write lock in the middle, where it cannot wait for it.
-    let begin = if link.engine() == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+async fn attempt(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    care: Care,
+    changed: &mut Vec<UsageLine>,
+) -> Result<Vec<Applied>, Stop> {
+    let begin = begin(link.engine());
     link.run(begin).await?;
-    let stop = match write(link, units, care).await {
+    let written = match write(link, units, care).await {
+        Ok((committed, usage)) => count(link, units, usage, changed).await.map(|()| committed).map_err(Stop::from),
+        Err(stop) => Err(stop),
+    };
+    let stop = match written {
         Ok(committed) => {
             link.run("COMMIT").await?;
             return Ok(committed.into_iter().map(Ok).collect());
@@ -173,8 +190,9 @@ async fn attempt(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec
     if let [_] = units {
         return Ok(vec![Err(refusal(&error))]);
     }
+    changed.clear();
     link.run(begin).await?;
-    match one_by_one(link, units).await {
+    match one_by_one(link, units, changed).await {
         Ok(applied) => {
             link.run("COMMIT").await?;
             Ok(applied)
@@ -186,13 +204,15 @@ async fn attempt(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec
     }
 }
 
-async fn one_by_one(link: &mut Link<'_>, units: &[&Unit]) -> sqlx::Result<Vec<Applied>> {
+async fn one_by_one(link: &mut Link<'_>, units: &[&Unit], changed: &mut Vec<UsageLine>) -> sqlx::Result<Vec<Applied>> {
     let mut applied = Vec::with_capacity(units.len());
-    for unit in units {
+    let mut counted = vec![Usage::default(); units.len()];
+    for (unit, counted) in units.iter().zip(&mut counted) {
         link.run("SAVEPOINT unit").await?;
         let error = match write(link, std::slice::from_ref(unit), Care::Name).await {
-            Ok(committed) => {
+            Ok((committed, usage)) => {
                 link.run("RELEASE SAVEPOINT unit").await?;
+                *counted = usage[0];
                 applied.extend(committed.into_iter().map(Ok));
                 continue;
             }
@@ -206,6 +226,7 @@ async fn one_by_one(link: &mut Link<'_>, units: &[&Unit]) -> sqlx::Result<Vec<Ap
         link.run("ROLLBACK TO SAVEPOINT unit; RELEASE SAVEPOINT unit").await?;
         applied.extend(error.into_iter().take(1).map(|(_, error)| Err(error)));
     }
+    count(link, units, counted, changed).await?;
     Ok(applied)
 }
 
@@ -217,11 +238,24 @@ fn refusal(error: &sqlx::Error) -> CommitError {
     }
 }
 
-/// Writes the units into the open transaction.
-async fn write(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<Committed>, Stop> {
+/// Changes the usage by what each unit did: the last statement of a transaction.
+async fn count(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    counted: Vec<Usage>,
+    changed: &mut Vec<UsageLine>,
+) -> sqlx::Result<()> {
+    let apart = |unit: &Unit| i64::from(unit.is_delivery());
+    let deltas = units.iter().zip(counted).map(|(unit, usage)| (&unit.shop, apart(unit), usage));
+    usage::change(link, deltas, changed).await
+}
+
+/// Writes the units into the open transaction. Answers what each changes of its shop's usage, too.
+async fn write(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<(Vec<Committed>, Vec<Usage>), Stop> {
+    let mut usage = vec![Usage::default(); units.len()];
     check_fences(link, units).await?;
-    work::finish_jobs(link, units, care).await?;
-    let cancelled = work::cancel_jobs(link, units).await?;
+    work::finish_jobs(link, units, care, &mut usage).await?;
+    let cancelled = work::cancel_jobs(link, units, &mut usage).await?;
     records::check_reads(link, units).await?;
     let numbers = units.iter().map(|unit| {
         // A delivery has its own and its job's.
@@ -230,10 +264,14 @@ async fn write(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<Vec<C
     let mut numbers = Numbers::take(link, numbers.sum()).await?;
     let with_cancelled = |cancelled| Committed { cancelled, ..Committed::default() };
     let mut committed: Vec<_> = cancelled.into_iter().map(with_cancelled).collect();
+    records::count_records(link, units, &mut usage).await?;
     records::write_records(link, units, care, &mut committed, &mut numbers).await?;
     work::write_deliveries_and_jobs(link, units, care, &mut committed, &mut numbers).await?;
     work::write_log(link, units, &mut numbers).await?;
-    Ok(committed)
+    for ((unit, committed), usage) in units.iter().zip(&committed).zip(&mut usage) {
+        work::count_new(unit, committed, usage);
+    }
+    Ok((committed, usage))
 }
 
 /// Holds the partitions of whoever does more than hand in deliveries and jobs, and looks at the leases.

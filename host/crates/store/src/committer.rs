@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tradewind_model::Shop;
 
 use crate::admission;
-use crate::apply::{Applied, DEADLOCKS_MAX, apply};
+use crate::apply::{Applied, DEADLOCKS_MAX, apply, begin};
 use crate::batch::Batch;
 use crate::database::{Connection, Database};
 use crate::deploy::{Deployed, Plan, in_one};
@@ -34,6 +34,8 @@ use crate::link::{Engine, Link, Row, Statement, Value};
 use crate::local::Work;
 use crate::turns::{Ride, Turns};
 use crate::unit::{CommitError, Unit};
+use crate::usage::cache::{Reservation, UsageCache};
+use crate::usage::{self, Freed, Line as UsageLine};
 use crate::watches::Watches;
 use crate::writeback::WriteBack;
 
@@ -83,7 +85,24 @@ impl Line {
 }
 
 /// A unit and whoever waits for it.
-type Waiter = (Box<Unit>, oneshot::Sender<Applied>);
+type Waiter = (Box<Unit>, Answer);
+
+/// The sender of a unit's result to its caller, and the room that is reserved for the unit.
+struct Answer {
+    to: oneshot::Sender<Applied>,
+    reserved: Option<Reservation>,
+}
+
+impl Answer {
+    fn send(self, applied: Applied) -> Result<(), Applied> {
+        if applied.is_ok()
+            && let Some(reserved) = self.reserved
+        {
+            reserved.committed();
+        }
+        self.to.send(applied)
+    }
+}
 
 /// What a writer is asked for.
 enum Request {
@@ -97,6 +116,8 @@ enum Request {
 struct Single {
     statement: &'static Statement,
     values: Vec<Owned>,
+    /// What the rows that it answers with change of the usage.
+    freed: Option<Freed>,
     answer: oneshot::Sender<sqlx::Result<Vec<Row>>>,
 }
 
@@ -157,7 +178,7 @@ struct Waiting {
 
 impl Committer {
     /// Starts the writers. They connect when there is something to write.
-    pub(crate) fn start(database: &Database, watches: &Arc<Watches>) -> Self {
+    pub(crate) fn start(database: &Database, watches: &Arc<Watches>, usage: &Arc<UsageCache>) -> Self {
         let waiting: Arc<[Waiting; 2]> = Arc::default();
         let mut tasks = Vec::new();
         let mut start = || {
@@ -176,6 +197,7 @@ impl Committer {
                 jobs_are_next: false,
                 waiting: Arc::clone(&waiting),
                 watches: Arc::clone(watches),
+                usage: Arc::clone(usage),
             };
             tasks.push(tokio::spawn(writer.run()));
             Inlet { requests: requests_in, singles: singles_in }
@@ -191,7 +213,7 @@ impl Committer {
     }
 
     /// Commits a unit and answers when it is on disk.
-    pub(crate) async fn commit(&self, unit: Unit) -> Applied {
+    pub(crate) async fn commit(&self, unit: Unit, reserved: Option<Reservation>) -> Applied {
         admission::check(&unit)?;
         let line = Line::of(&unit);
         let (bytes, waiting) = (unit.bytes(), &self.waiting[line as usize]);
@@ -202,7 +224,8 @@ impl Committer {
             waiting.leave(bytes);
             return Err(CommitError::Busy { waiting: units_waiting });
         }
-        let (answer, answered) = oneshot::channel();
+        let (to, answered) = oneshot::channel();
+        let answer = Answer { to, reserved };
         let has_own = line == Line::Deliveries && !self.delivery_writers.is_empty();
         let writers = if has_own { &self.delivery_writers } else { &self.writers };
         let writer = &writers[writer_of(&unit.shop, writers.len())];
@@ -215,10 +238,33 @@ impl Committer {
 
     /// Runs a statement in a transaction of its own, before the units that wait.
     pub(crate) async fn execute(&self, statement: &'static Statement, values: Vec<Owned>) -> sqlx::Result<Vec<Row>> {
+        self.run_alone(statement, values, None).await
+    }
+
+    /// The same for a statement that deletes what the usage counts: `freed` says what each row of its answer changes, and
+    /// that is written in the same transaction.
+    pub(crate) async fn execute_counted(
+        &self,
+        statement: &'static Statement,
+        values: Vec<Owned>,
+        freed: Freed,
+    ) -> sqlx::Result<Vec<Row>> {
+        self.run_alone(statement, values, Some(freed)).await
+    }
+
+    /// Both of these.
+    pub(crate) async fn run_alone(
+        &self,
+        statement: &'static Statement,
+        values: Vec<Owned>,
+        freed: Option<Freed>,
+    ) -> sqlx::Result<Vec<Row>> {
         let (answer, answered) = oneshot::channel();
         let closed = || sqlx::Error::WorkerCrashed;
-        let writer = self.single_writer.as_ref().unwrap_or(&self.writers[0]);
-        writer.singles.send(Single { statement, values, answer }).map_err(|_| closed())?;
+        // A counted one may wait for a batch that changes the same counters, for which no lease is to wait.
+        let own = self.single_writer.as_ref().filter(|_| freed.is_none());
+        let writer = own.unwrap_or(&self.writers[0]);
+        writer.singles.send(Single { statement, values, freed, answer }).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -264,7 +310,7 @@ fn closed() -> CommitError {
 struct WriteUnits(Arc<Vec<Unit>>);
 
 impl Work for WriteUnits {
-    type Done = Vec<Applied>;
+    type Done = (Vec<Applied>, Vec<UsageLine>);
 
     async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
         apply(link, &self.0).await
@@ -285,6 +331,41 @@ impl Work for Execute {
             }
         }
         link.fetch(self.0, &values).await
+    }
+}
+
+/// A statement whose answer says what it changed of the usage.
+struct ExecuteCounted(Execute, Freed);
+
+impl Work for ExecuteCounted {
+    type Done = (Vec<Row>, Vec<UsageLine>);
+
+    async fn on(self, link: &mut Link<'_>) -> sqlx::Result<Self::Done> {
+        let mut deadlocks = 0;
+        loop {
+            match self.attempt(link).await {
+                Err(error) if blame(&error) == Blame::Deadlock && deadlocks < DEADLOCKS_MAX => {
+                    link.run("ROLLBACK").await?;
+                    deadlocks += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl ExecuteCounted {
+    /// One transaction. After an error it is still open, and the connection is not used again.
+    async fn attempt(&self, link: &mut Link<'_>) -> sqlx::Result<<Self as Work>::Done> {
+        let Self(Execute(statement, values), freed) = self;
+        link.run(begin(link.engine())).await?;
+        let values: Vec<_> = values.iter().map(Owned::value).collect();
+        let rows = link.fetch(statement, &values).await?;
+        let freed: Vec<_> = rows.iter().map(freed).collect::<sqlx::Result<_>>()?;
+        let mut changed = Vec::new();
+        usage::change(link, freed.iter().map(|(shop, usage)| (shop, 0, *usage)), &mut changed).await?;
+        link.run("COMMIT").await?;
+        Ok((rows, changed))
     }
 }
 
@@ -314,6 +395,7 @@ struct Writer {
     jobs_are_next: bool,
     waiting: Arc<[Waiting; 2]>,
     watches: Arc<Watches>,
+    usage: Arc<UsageCache>,
 }
 
 impl Writer {
@@ -412,16 +494,34 @@ impl Writer {
         None
     }
 
-    async fn run_single(&mut self, Single { statement, values, answer }: Single) {
+    async fn run_single(&mut self, Single { statement, values, freed, answer }: Single) {
+        let execute = Execute(statement, values);
+        let done = match freed {
+            None => self.on_link(execute).await,
+            Some(freed) => self.on_link(ExecuteCounted(execute, freed)).await.map(|(rows, changed)| {
+                self.usage.learn(&changed);
+                rows
+            }),
+        };
         // Whoever has gone away does not want to know.
-        let _ = answer.send(self.on_link(Execute(statement, values)).await);
+        let _ = answer.send(done);
     }
 
     async fn write(&mut self, units: Vec<Unit>) -> Vec<Applied> {
         let units = Arc::new(units);
-        let applied = self.on_link(WriteUnits(Arc::clone(&units))).await;
-        let unavailable = |error: sqlx::Error| CommitError::Unavailable { reason: error.to_string() };
-        let applied = applied.unwrap_or_else(|error| vec![Err(unavailable(error)); units.len()]);
+        let applied = match self.on_link(WriteUnits(Arc::clone(&units))).await {
+            Ok((applied, changed)) => {
+                self.usage.learn(&changed);
+                applied
+            }
+            Err(error) => {
+                // They may have been committed nevertheless.
+                for unit in units.iter() {
+                    self.usage.forget(&unit.shop);
+                }
+                vec![Err(CommitError::Unavailable { reason: error.to_string() }); units.len()]
+            }
+        };
         self.watches.mark(&units, &applied);
         applied
     }

@@ -86,7 +86,8 @@ pub(crate) static OLD_DELIVERIES: Statement = Statement::both(
 pub(crate) static PRUNE_DELIVERIES: Statement = Statement::both(
     "prune deliveries",
     "DELETE FROM deliveries WHERE seq > $1 AND seq <= $2 AND received_ms < $3 \
-     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.delivery_seq = deliveries.seq) RETURNING seq",
+     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.delivery_seq = deliveries.seq) \
+     RETURNING app, shop, CAST(octet_length(body) + octet_length(CAST(headers AS text)) + 512 AS bigint)",
 );
 
 /// The rows of [`READ_DELIVERIES`].

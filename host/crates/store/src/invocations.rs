@@ -60,7 +60,7 @@ pub(crate) static OF_JOB_ID: Statement = Statement::both(
 pub(crate) static PRUNE_INVOCATIONS: Statement = Statement::both(
     "prune invocations",
     "DELETE FROM invocations WHERE seq IN (SELECT seq FROM invocations ORDER BY seq LIMIT $1) AND at_ms < $2 \
-     RETURNING seq",
+     RETURNING app, shop, CAST(COALESCE(octet_length(CAST(detail AS text)), 0) + 256 AS bigint)",
 );
 
 impl Store {

@@ -11,6 +11,7 @@ use crate::link::{Row, Statement, Value};
 use crate::records::stored_json;
 use crate::store::Store;
 use crate::unit::JobKind;
+use crate::usage::{Freed, freed_job};
 
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Job {
     pub starts: u32,
     /// How many of our own writes stand between it and an outside cause.
     pub depth: u32,
+    /// The number of jobs that enqueued one another up to it.
+    pub chain: u32,
     /// The delivery that it goes back to.
     pub delivery_seq: Option<i64>,
     /// How it is retried, as JSON; none for the default.
@@ -144,7 +147,8 @@ macro_rules! columns {
         concat!(
             $before,
             " seq, app, shop, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, delivery_seq, \
-             CAST(policy AS text), CAST(payload AS text), reason, CAST(error AS text), created_ms, parked_ms, CAST(checkpoint AS text), starts ",
+             CAST(policy AS text), CAST(payload AS text), reason, CAST(error AS text), created_ms, parked_ms, \
+             CAST(checkpoint AS text), starts, chain ",
             $after
         )
     };
@@ -239,8 +243,10 @@ pub(crate) static PARK_JOBS: Statement = Statement::both(
 );
 
 // Only what is parked: what waits is parked first, so that nobody throws away work by a slip.
-pub(crate) static PURGE_JOBS: Statement =
-    Statement::both("purge jobs", filtered!("DELETE FROM jobs WHERE", "AND state = 2 RETURNING app, shop, part"));
+pub(crate) static PURGE_JOBS: Statement = Statement::both(
+    "purge jobs",
+    filtered!("DELETE FROM jobs WHERE", "AND state = 2 RETURNING app, shop, part, bytes"),
+);
 
 pub(crate) static JOBS_OF_DELIVERY: Statement =
     Statement::both("jobs of delivery", columns!("SELECT", "FROM jobs WHERE delivery_seq = $1 ORDER BY seq LIMIT $2"));
@@ -417,7 +423,8 @@ impl Store {
     /// Like [`Self::park_jobs`] and [`Self::purge_jobs`] it changes many jobs piece by piece, so that nobody waits for all of
     /// them: what an error interrupts is done in part, and is gone on with by doing it again.
     pub async fn retry_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_jobs("retrying jobs", &RETRY_JOBS, filter.values()).await
+        let changed = self.change_pieces(&RETRY_JOBS, filter.values(), None).await;
+        changed.map_err(|source| StoreError::database("retrying jobs", source))
     }
 
     /// Parks jobs that wait. Answers each of them.
@@ -429,21 +436,14 @@ impl Store {
     ) -> Result<Vec<ChangedJob>, StoreError> {
         let mut values = filter.values();
         values.extend([reason.into(), now_ms.into()]);
-        self.change_jobs("parking jobs", &PARK_JOBS, values).await
+        let changed = self.change_pieces(&PARK_JOBS, values, None).await;
+        changed.map_err(|source| StoreError::database("parking jobs", source))
     }
 
     /// Deletes parked jobs for good. Answers each of them.
     pub async fn purge_jobs(&self, filter: &JobFilter) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_jobs("purging jobs", &PURGE_JOBS, filter.values()).await
-    }
-
-    async fn change_jobs(
-        &self,
-        doing: &'static str,
-        statement: &'static Statement,
-        values: Vec<Owned>,
-    ) -> Result<Vec<ChangedJob>, StoreError> {
-        self.change_pieces(statement, values).await.map_err(|source| StoreError::database(doing, source))
+        let changed = self.change_pieces(&PURGE_JOBS, filter.values(), Some(freed_job)).await;
+        changed.map_err(|source| StoreError::database("purging jobs", source))
     }
 
     /// Changes the jobs that `values` choose, [`PIECE_ROWS`] at a time; not those that come meanwhile.
@@ -451,6 +451,7 @@ impl Store {
         &self,
         statement: &'static Statement,
         mut values: Vec<Owned>,
+        freed: Option<Freed>,
     ) -> sqlx::Result<Vec<ChangedJob>> {
         let mut changed: Vec<ChangedJob> = Vec::new();
         // A single job is a piece of its own.
@@ -474,7 +475,7 @@ impl Store {
                 is_last = piece[0].int(1)? < PIECE_ROWS;
             }
             values[1] = piece_end.map_or_else(|| end.clone(), Owned::from);
-            for row in self.committer.execute(statement, values.clone()).await? {
+            for row in self.committer.run_alone(statement, values.clone(), freed).await? {
                 let (app, shop) = (row.text(0)?, row.text(1)?);
                 // Mostly the same as the one before, of which a copy costs nothing.
                 let known = changed.last().map(|last| &last.shop);
@@ -581,6 +582,7 @@ fn of_row(row: &Row, read_json: ReadJson) -> Result<Job, StoreError> {
         parked_ms: row.maybe_int(19).map_err(failed)?,
         checkpoint: json(20)?,
         starts: count(21)?,
+        chain: count(22)?,
     })
 }
 

@@ -25,6 +25,7 @@ mod local;
 mod panics;
 mod private;
 mod queries;
+mod quotas;
 mod reader;
 mod recent;
 mod records;
@@ -33,6 +34,7 @@ mod search;
 mod store;
 mod turns;
 mod unit;
+mod usage;
 mod watches;
 mod writeback;
 
@@ -48,12 +50,15 @@ pub use jobs::{ChangedJob, Job, JobCount, JobFilter, JobState, WokenJob};
 pub use leases::Partition;
 pub use link::{Engine, Statement};
 pub use queries::{QUERIES_WAITING_MAX, QUERY_MS_MAX, QUERY_RESULT_BYTES_MAX, QUERY_STEPS_MAX};
+pub use quotas::{Quota, QuotaExceeded, Quotas};
 pub use records::Stored;
 pub use store::{Announcements, Store};
 pub use unit::{
     CommitError, Committed, Fence, Finish, How, Ingested, JobKind, NewDelivery, NewInvocation, NewJob, OnDuplicate,
     Read, Unit, Write, compress,
 };
+pub use usage::recount::Recount;
+pub use usage::{Growth, ShopUsage, Usage};
 pub use watches::{Outdated, WATCH_QUERIES_MAX, WATCH_STEPS_MAX, Watch};
 
 /// Every statement that the store asks a database, for the test that prepares them all.
@@ -69,6 +74,8 @@ pub static STATEMENTS: &[&Statement] = &[
     &apply::work::CHECKPOINT_JOBS,
     &apply::work::START_JOBS,
     &apply::work::CANCEL_JOBS,
+    &apply::work::JOB_BYTES,
+    &apply::records::RECORD_BYTES,
     &apply::records::INSERT_RECORDS,
     &apply::records::UPDATE_RECORDS,
     &apply::records::DELETE_RECORDS,
@@ -112,5 +119,16 @@ pub static STATEMENTS: &[&Statement] = &[
     &invocations::PRUNE_INVOCATIONS,
     &records::PRUNE_NOTES,
     &store::ANNOUNCE,
+    &usage::CHANGE_USAGE,
+    &usage::READ_USAGE,
+    &usage::TOTAL_USAGE,
+    &usage::FULLEST_SHOPS,
+    &usage::room::NEXT_BODIES,
+    &usage::room::DELETE_BODIES,
+    &usage::room::NEXT_LOG,
+    &usage::room::DELETE_LOG,
+    &usage::recount::RECOUNT,
+    &usage::recount::NEXT_SHOPS,
+    &usage::recount::DRIFT,
     &durability::DURABILITY,
 ];

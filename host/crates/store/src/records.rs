@@ -69,5 +69,6 @@ pub(crate) fn stored_json(text: &str, what: impl FnOnce() -> String) -> Result<J
 pub(crate) static PRUNE_NOTES: Statement = Statement::both(
     "prune notes",
     "DELETE FROM records WHERE (app, shop, model, id) IN (SELECT app, shop, model, id FROM records \
-     WHERE model >= '~' AND updated_ms < $2 ORDER BY updated_ms LIMIT $1) RETURNING id",
+     WHERE model >= '~' AND updated_ms < $2 ORDER BY updated_ms LIMIT $1) \
+     RETURNING app, shop, CAST(octet_length(CAST(doc AS text)) AS bigint)",
 );

@@ -18,6 +18,8 @@ use crate::reader::Rounds;
 use crate::recent::Recent;
 use crate::records::{PRUNE_NOTES, Stored};
 use crate::unit::{CommitError, Committed, Unit};
+use crate::usage::cache::UsageCache;
+use crate::usage::{Freed, freed_delivery, freed_log, freed_record};
 use crate::watches::{Watch, Watches};
 
 /// An open store. One for a whole process.
@@ -26,6 +28,7 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) committer: Committer,
     pub(crate) queries: Queries,
+    pub(crate) usage: Arc<UsageCache>,
     rounds: Rounds,
     recent: Recent,
     watches: Arc<Watches>,
@@ -53,10 +56,10 @@ impl Store {
         if applied != known {
             return Err(StoreError::NotMigrated { applied, known });
         }
-        let watches = Arc::new(Watches::default());
-        let (committer, rounds) = (Committer::start(&database, &watches), Rounds::start(&database));
+        let (watches, usage) = (Arc::new(Watches::default()), Arc::new(UsageCache::default()));
+        let (committer, rounds) = (Committer::start(&database, &watches, &usage), Rounds::start(&database));
         let queries = Queries::new(&database);
-        Ok(Self { committer, rounds, queries, recent: Recent::default(), watches, database })
+        Ok(Self { committer, rounds, queries, usage, recent: Recent::default(), watches, database })
     }
 
     /// The same store with another limit `query_ms_max`, see [`QUERY_MS_MAX`](crate::QUERY_MS_MAX).
@@ -95,9 +98,11 @@ impl Store {
         self.database.engine()
     }
 
-    /// Commits a unit whole or not at all, and answers when it is on disk.
+    /// Commits a unit whole or not at all, and answers when it is on disk. One that would take its shop beyond a quota is not
+    /// committed.
     pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
-        self.committer.commit(unit).await
+        let reserved = self.admit(&unit).await?;
+        self.committer.commit(unit, reserved).await
     }
 
     /// A watch for the queries of a unit of this shop. It goes into [`Unit::queries`].
@@ -186,13 +191,15 @@ impl Store {
                 break;
             }
             let values = vec![from.into(), to.into(), deliveries_before_ms.into()];
-            pruned += self.committer.execute(&PRUNE_DELIVERIES, values).await.map_err(failed)?.len();
+            pruned +=
+                self.committer.execute_counted(&PRUNE_DELIVERIES, values, freed_delivery).await.map_err(failed)?.len();
             from = to;
         }
-        for (statement, before_ms) in [(&PRUNE_INVOCATIONS, invocations_before_ms), (&PRUNE_NOTES, notes_before_ms)] {
+        let invocations = (&PRUNE_INVOCATIONS, invocations_before_ms, freed_log as Freed);
+        for (statement, before_ms, freed) in [invocations, (&PRUNE_NOTES, notes_before_ms, freed_record)] {
             loop {
                 let values = vec![PRUNE_ROWS.into(), before_ms.into()];
-                let rows = self.committer.execute(statement, values).await.map_err(failed)?;
+                let rows = self.committer.execute_counted(statement, values, freed).await.map_err(failed)?;
                 if rows.is_empty() {
                     break;
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tradewind_model::query::Interest;
 use tradewind_model::{Json, RecordKey, Shop};
 
+use crate::quotas::QuotaExceeded;
 use crate::watches::{BATCH_STEPS_MAX, Watch, record_write};
 
 /// Everything that one piece of work wants to write. All of it belongs to one shop.
@@ -268,6 +269,10 @@ pub struct NewJob {
     pub run_at_ms: i64,
     /// How many of our own writes stand between it and an outside cause.
     pub depth: u32,
+    /// The number of jobs that enqueued one another up to it: 0 for one that no job enqueued.
+    pub chain: u32,
+    /// True for a job that a plugin enqueued: the quotas of plugins bind it.
+    pub by_plugin: bool,
     /// The delivery that it goes back to.
     pub delivery_seq: Option<i64>,
     /// How it is retried, as JSON; none for the default.
@@ -288,6 +293,8 @@ impl NewJob {
             on_duplicate: OnDuplicate::Error,
             run_at_ms: 0,
             depth: 0,
+            chain: 0,
+            by_plugin: false,
             delivery_seq: None,
             policy: None,
             payload,
@@ -405,6 +412,9 @@ pub enum CommitError {
         /// Its `seq`.
         job: i64,
     },
+    /// It would take its shop beyond a quota.
+    #[error("{0}")]
+    Quota(QuotaExceeded),
     /// The database refuses a value, now and always.
     #[error("the database refuses the values: {reason}")]
     Refused {

@@ -7,6 +7,7 @@ use tradewind_model::RecordKey;
 use super::{Blamed, Care, Numbers, Stop, Wrote};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Read, Unit};
+use crate::usage::{Usage, text_bytes};
 
 pub(crate) static VERSIONS: Statement = Statement::rows(
     "versions",
@@ -43,6 +44,49 @@ pub(crate) static DELETE_RECORDS: Statement = Statement::differs(
     "WITH r (app, shop, model, id, expected) AS ({rows}) DELETE FROM records c USING r WHERE c.app = r.app \
      AND c.shop = r.shop AND c.model = r.model AND c.id = r.id AND c.version = r.expected RETURNING c.version",
 );
+
+// Differs because SQLite knows the length of a text without reading it, unless the text is converted.
+pub(crate) static RECORD_BYTES: Statement = Statement::differs(
+    "record bytes",
+    &[Kind::Text, Kind::Text, Kind::Text, Kind::Text],
+    "WITH r (app, shop, model, id) AS ({rows}) SELECT c.app, c.shop, c.model, c.id, octet_length(c.doc) FROM r, records c \
+     WHERE c.app = r.app AND c.shop = r.shop AND c.model = r.model AND c.id = r.id",
+    "WITH r (app, shop, model, id) AS ({rows}) \
+     SELECT c.app, c.shop, c.model, c.id, CAST(octet_length(CAST(c.doc AS text)) AS bigint) FROM r, records c \
+     WHERE c.app = r.app AND c.shop = r.shop AND c.model = r.model AND c.id = r.id",
+);
+
+/// Counts what the writes change. A document that is replaced is known to most units; the others' are looked at before they
+/// are replaced.
+pub(super) async fn count_records(link: &mut Link<'_>, units: &[&Unit], usage: &mut [Usage]) -> Result<(), Stop> {
+    let mut table = Table::default();
+    for unit in units {
+        for write in unit.writes.iter().filter(|write| write.expected.is_some() && write.before.is_none()) {
+            let key = &write.key;
+            table.push([&*unit.shop.app, &*unit.shop.id, &*key.model, &*key.id].map(Value::from));
+        }
+    }
+    let mut unknown = HashMap::new();
+    for row in link.fetch_rows(&RECORD_BYTES, &table).await? {
+        let key = [row.text(0)?.to_owned(), row.text(1)?.to_owned(), row.text(2)?.to_owned(), row.text(3)?.to_owned()];
+        unknown.insert(key, row.int(4)?);
+    }
+    for (unit, usage) in units.iter().zip(usage) {
+        for write in &unit.writes {
+            let before = write.expected.map(|_| {
+                if let Some(doc) = &write.before {
+                    text_bytes(doc.as_str())
+                } else {
+                    let key = [&*unit.shop.app, &*unit.shop.id, &*write.key.model, &*write.key.id].map(str::to_owned);
+                    // One that is gone is a conflict, and nothing of the unit counts.
+                    unknown.get(&key).copied().unwrap_or_default()
+                }
+            });
+            usage.replace_record(before, write.doc.as_ref().map(|doc| text_bytes(doc.as_str())));
+        }
+    }
+    Ok(())
+}
 
 /// Looks whether what was read, and is not written by the same unit, is as it was. A unit without effects was decided on
 /// nothing that matters.

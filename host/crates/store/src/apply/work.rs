@@ -1,12 +1,13 @@
 //! The work of a batch: the jobs that it finishes, the deliveries and jobs that it brings, the log of what ran.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tradewind_model::{Json, Shop};
 
 use super::{Blamed, Care, Numbers, Stop, Wrote};
 use crate::link::{Kind, Link, Statement, Table, Value};
 use crate::unit::{CommitError, Committed, Finish, How, Ingested, OnDuplicate, Unit};
+use crate::usage::{Usage, job_bytes, text_bytes};
 
 pub(crate) static INSERT_DELIVERIES: Statement = Statement::rows(
     "insert deliveries",
@@ -57,24 +58,26 @@ pub(crate) static INSERT_JOBS: Statement = Statement::rows(
         Kind::Int,
         Kind::Int,
         Kind::Int,
+        Kind::Int,
+        Kind::Int,
         Kind::Json,
         Kind::Json,
         Kind::Int,
         Kind::Text,
         Kind::Int,
     ],
-    "WITH r (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, depth, delivery_seq, \
-     policy, payload, created_ms, reason, parked_ms) AS ({rows}) \
+    "WITH r (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, depth, chain, bytes, \
+     delivery_seq, policy, payload, created_ms, reason, parked_ms) AS ({rows}) \
      INSERT INTO jobs (seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, attempts, depth, \
-     delivery_seq, policy, payload, created_ms, reason, parked_ms) \
-     SELECT seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, 0, depth, delivery_seq, \
-     policy, payload, created_ms, reason, parked_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
+     chain, bytes, delivery_seq, policy, payload, created_ms, reason, parked_ms) \
+     SELECT seq, app, shop, part, kind, lane, queue, queue_bound, rank, id, state, run_at_ms, 0, depth, chain, bytes, \
+     delivery_seq, policy, payload, created_ms, reason, parked_ms FROM r WHERE true ON CONFLICT DO NOTHING RETURNING seq",
 );
 
 pub(crate) static DELETE_JOBS: Statement = Statement::rows(
     "delete jobs",
     &[Kind::Int],
-    "WITH r (seq) AS ({rows}) DELETE FROM jobs WHERE seq IN (SELECT seq FROM r) AND state <> 2 RETURNING seq",
+    "WITH r (seq) AS ({rows}) DELETE FROM jobs WHERE seq IN (SELECT seq FROM r) AND state <> 2 RETURNING seq, bytes",
 );
 
 pub(crate) static UPDATE_JOBS: Statement = Statement::rows(
@@ -95,16 +98,24 @@ pub(crate) static START_JOBS: Statement = Statement::rows(
 
 pub(crate) static CHECKPOINT_JOBS: Statement = Statement::rows(
     "checkpoint jobs",
-    &[Kind::Int, Kind::Json],
-    "WITH r (seq, checkpoint) AS ({rows}) UPDATE jobs SET checkpoint = r.checkpoint FROM r \
+    &[Kind::Int, Kind::Json, Kind::Int],
+    "WITH r (seq, checkpoint, bytes) AS ({rows}) UPDATE jobs SET checkpoint = r.checkpoint, bytes = r.bytes FROM r \
      WHERE jobs.seq = r.seq AND jobs.state <> 2 RETURNING jobs.seq",
+);
+
+// What a job carries, and what of it is its checkpoint.
+pub(crate) static JOB_BYTES: Statement = Statement::rows(
+    "job bytes",
+    &[Kind::Int],
+    "WITH r (seq) AS ({rows}) SELECT j.seq, j.bytes, \
+     CAST(COALESCE(octet_length(CAST(j.checkpoint AS text)), 0) AS bigint) FROM r, jobs j WHERE j.seq = r.seq",
 );
 
 pub(crate) static CANCEL_JOBS: Statement = Statement::rows(
     "cancel jobs",
     &[Kind::Text, Kind::Text, Kind::Text],
     "WITH r (app, shop, id) AS ({rows}) DELETE FROM jobs WHERE seq IN (SELECT j.seq FROM r, jobs j \
-     WHERE j.app = r.app AND j.shop = r.shop AND j.id = r.id) RETURNING app, shop, id",
+     WHERE j.app = r.app AND j.shop = r.shop AND j.id = r.id) RETURNING app, shop, id, bytes",
 );
 
 pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
@@ -133,10 +144,16 @@ pub(crate) static INSERT_INVOCATIONS: Statement = Statement::rows(
 );
 
 /// Deletes the jobs that are done and puts the others where they wait.
-pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care) -> Result<(), Stop> {
+pub(super) async fn finish_jobs(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    care: Care,
+    usage: &mut [Usage],
+) -> Result<(), Stop> {
+    let carried = carried_by_checkpointed(link, units).await?;
     let (mut done, mut started) = (Table::default(), Table::default());
     let (mut changed, mut checkpoints) = (Table::default(), Table::default());
-    for unit in units {
+    for (at, unit) in units.iter().enumerate() {
         let Some(Finish { job, how }) = &unit.finish else { continue };
         let (state, run_at_ms, attempts, reason, error) = match how {
             How::Done => {
@@ -148,7 +165,10 @@ pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care
                 continue;
             }
             How::Checkpoint { state } => {
-                checkpoints.push([(*job).into(), state.as_str().into()]);
+                let (bytes, checkpoint) = carried.get(job).copied().unwrap_or_default();
+                let grown = text_bytes(state.as_str()) - checkpoint;
+                usage[at].job_bytes += grown;
+                checkpoints.push([(*job).into(), state.as_str().into(), (bytes + grown).into()]);
                 continue;
             }
             // A job with a lane waits in its place, so that whoever reads the queue sees that the lane is blocked; the
@@ -166,15 +186,23 @@ pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care
             (state == 2).then_some(unit.now_ms).into(),
         ]);
     }
-    let mut found = Vec::new();
-    let statements =
-        [(&DELETE_JOBS, &done), (&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints), (&START_JOBS, &started)];
-    for (statement, table) in statements {
+    let mut deleted = HashMap::new();
+    for row in link.fetch_rows(&DELETE_JOBS, &done).await? {
+        deleted.insert(row.int(0)?, row.int(1)?);
+    }
+    if care == Care::Count && deleted.len() < done.len() {
+        return Err(Stop::Doubt);
+    }
+    let mut found = vec![Wrote::These(deleted.keys().copied().collect())];
+    for (statement, table) in [(&UPDATE_JOBS, &changed), (&CHECKPOINT_JOBS, &checkpoints), (&START_JOBS, &started)] {
         found.push(Wrote::by(link, statement, table, care).await?);
     }
     let mut blamed = Blamed::new();
     for (at, unit) in units.iter().enumerate() {
         let Some(finish) = &unit.finish else { continue };
+        if let Some(bytes) = deleted.get(&finish.job) {
+            usage[at].remove_job(*bytes);
+        }
         // No two units of a batch finish the same job.
         if !found.iter().any(|found| found.contains(finish.job)) {
             blamed.push((at, CommitError::JobGone { job: finish.job }));
@@ -183,19 +211,63 @@ pub(super) async fn finish_jobs(link: &mut Link<'_>, units: &[&Unit], care: Care
     Stop::unless_none(blamed)
 }
 
-pub(super) async fn cancel_jobs(link: &mut Link<'_>, units: &[&Unit]) -> Result<Vec<Vec<bool>>, Stop> {
+/// The jobs that the units make checkpoints of: what they carry, and what of it is the checkpoint before.
+async fn carried_by_checkpointed(link: &mut Link<'_>, units: &[&Unit]) -> Result<HashMap<i64, (i64, i64)>, Stop> {
+    let mut table = Table::default();
+    for finish in units.iter().filter_map(|unit| unit.finish.as_ref()) {
+        if matches!(finish.how, How::Checkpoint { .. }) {
+            table.push([finish.job.into()]);
+        }
+    }
+    let mut carried = HashMap::new();
+    for row in link.fetch_rows(&JOB_BYTES, &table).await? {
+        carried.insert(row.int(0)?, (row.int(1)?, row.int(2)?));
+    }
+    Ok(carried)
+}
+
+/// Counts what came in: jobs that are not there twice, deliveries that are no duplicates, entries of the log.
+pub(super) fn count_new(unit: &Unit, committed: &Committed, usage: &mut Usage) {
+    for (delivery, ingested) in unit.deliveries.iter().zip(&committed.deliveries) {
+        if matches!(ingested, Ingested::New { .. } | Ingested::Parked { .. }) {
+            usage.add_delivery(delivery);
+        }
+    }
+    for (job, seq) in unit.jobs.iter().zip(&committed.jobs) {
+        if seq.is_some() {
+            usage.add_job(job_bytes(job));
+        }
+    }
+    unit.log.iter().for_each(|entry| usage.add_log(entry));
+}
+
+pub(super) async fn cancel_jobs(
+    link: &mut Link<'_>,
+    units: &[&Unit],
+    usage: &mut [Usage],
+) -> Result<Vec<Vec<bool>>, Stop> {
     let mut table = Table::default();
     for unit in units {
         for id in &unit.cancels {
             table.push([(&*unit.shop.app).into(), (&*unit.shop.id).into(), id.as_str().into()]);
         }
     }
-    let mut found = HashSet::new();
+    let mut found = HashMap::new();
     for row in link.fetch_rows(&CANCEL_JOBS, &table).await? {
-        found.insert([row.text(0)?, row.text(1)?, row.text(2)?].map(str::to_owned));
+        found.insert([row.text(0)?, row.text(1)?, row.text(2)?].map(str::to_owned), row.int(3)?);
     }
-    let was_there = |shop: &Shop, id: &str| found.contains(&[&*shop.app, &*shop.id, id].map(str::to_owned));
-    Ok(units.iter().map(|unit| unit.cancels.iter().map(|id| was_there(&unit.shop, id)).collect()).collect())
+    let was_there = |shop: &Shop, id: &str| found.get(&[&*shop.app, &*shop.id, id].map(str::to_owned)).copied();
+    let mut cancelled = Vec::with_capacity(units.len());
+    for (unit, usage) in units.iter().zip(usage) {
+        // The same id twice in one unit takes back one job.
+        let freed: HashMap<_, _> =
+            unit.cancels.iter().filter_map(|id| Some((id, was_there(&unit.shop, id)?))).collect();
+        for bytes in freed.values() {
+            usage.remove_job(*bytes);
+        }
+        cancelled.push(unit.cancels.iter().map(|id| freed.contains_key(id)).collect());
+    }
+    Ok(cancelled)
 }
 
 pub(super) async fn write_deliveries_and_jobs(
@@ -233,6 +305,8 @@ pub(super) async fn write_deliveries_and_jobs(
                 if reason.is_some() { 2 } else { 0 }.into(),
                 0.into(),
                 i64::from(delivery.depth).into(),
+                0.into(),
+                0.into(),
                 seq.into(),
                 Value::Text(None),
                 Value::Text(None),
@@ -257,6 +331,8 @@ pub(super) async fn write_deliveries_and_jobs(
                 i64::from(delayed).into(),
                 if delayed { job.run_at_ms } else { 0 }.into(),
                 i64::from(job.depth).into(),
+                i64::from(job.chain).into(),
+                job_bytes(job).into(),
                 job.delivery_seq.into(),
                 job.policy.as_ref().map(Json::as_str).into(),
                 job.payload.as_ref().map(Json::as_str).into(),
