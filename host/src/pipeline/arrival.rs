@@ -238,7 +238,7 @@ impl Context {
         let stone = tombstone(key);
         let known_us = self.find(&stone).await?.and_then(|stone| stone.platform_updated_us);
         let last_us = self.work.lock().now_ms.saturating_add(UNTIMED_DELETION_MS).saturating_mul(1_000);
-        let buried_us = Some(deleted_us.unwrap_or(last_us).min(last_us)).max(known_us);
+        let buried_us = Some(deleted_us.unwrap_or(last_us)).max(known_us);
         if buried_us == known_us {
             return Ok(false);
         }

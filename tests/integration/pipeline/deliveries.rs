@@ -140,11 +140,17 @@ async fn the_later_of_deletion_and_update_wins() {
         assert_eq!(deliver("products/update", 6).await[0], "puppet/follow run ok");
         assert_eq!(deliver("products/delete", 5).await, ["stale"]);
         assert_eq!(host.record("shopify/product", "1").await["updated_at"], at(6));
-        // A deletion without a time is final.
+        // A deletion without a time holds for a day after its arrival.
         host.deliver("products/delete", &json!({"id": "1"})).await;
         host.drain().await;
-        assert_eq!(deliver("products/update", 59).await, ["stale"]);
-        assert!(host.stored("shopify/product", "1").await.is_none());
+        let day_ms = 24 * 60 * 60 * 1_000;
+        for (after_ms, expected) in [(0, "stale"), (day_ms, "stale"), (day_ms + 1, "puppet/follow run ok")] {
+            let updated_at = tradewind_model::value::show_ms(NOW_MS + after_ms);
+            let body = json!({"id": "1", "title": "Hat", "updated_at": updated_at});
+            let seq = host.deliver("products/update", &body).await;
+            host.drain().await;
+            assert_eq!(host.log_of(seq).await[0], expected, "{after_ms}");
+        }
     })
     .await;
 }

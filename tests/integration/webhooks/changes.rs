@@ -117,8 +117,8 @@ async fn the_newest_stays_in_whatever_order() {
         for (at, order) in orders.iter().enumerate() {
             let id = 9_007_199_254_740_993_u64 + u64::try_from(at).unwrap();
             for step in order {
-                let body = json!({ "id": id, "title": format!("state {step}"), "updated_at": format!("2026-05-01T10:00:0{step}Z"),
-                    "variants": [{ "id": id, "price": format!("{step}.00"), "updated_at": format!("2026-05-01T10:00:0{step}Z") }] });
+                let body = json!({ "id": id, "title": format!("state {step}"), "updated_at": format!("2023-11-14T10:00:0{step}Z"),
+                    "variants": [{ "id": id, "price": format!("{step}.00"), "updated_at": format!("2023-11-14T10:00:0{step}Z") }] });
                 way.tell(&format!("w-{id}-{step}"), "products/update", body.to_string()).await;
                 way.settled_well().await;
             }
@@ -131,13 +131,13 @@ async fn the_newest_stays_in_whatever_order() {
             for (second, is_there) in [("01", true), ("03", false)] {
                 let request = tradewind_tests::serving::Served::webhook(&format!("d-{id}-{second}"), delete.clone())
                     .with("X-Shopify-Topic", "products/delete")
-                    .with("X-Shopify-Triggered-At", format!("2026-05-01T10:00:{second}Z"));
+                    .with("X-Shopify-Triggered-At", format!("2023-11-14T10:00:{second}Z"));
                 assert_eq!(request.send(way.served.host.public()).await.status, 200);
                 way.settled_well().await;
                 let record = way.served.record("shopify/product", &id).await;
                 assert_eq!(record.is_object(), is_there, "{order:?} {second}: {record:#}");
             }
-            let body = json!({ "id": id.parse::<u64>().unwrap(), "title": "again", "updated_at": "2026-05-01T10:00:04Z" });
+            let body = json!({ "id": id.parse::<u64>().unwrap(), "title": "again", "updated_at": "2023-11-14T10:00:04Z" });
             way.tell(&format!("w-{id}-again"), "products/create", body.to_string()).await;
             way.settled_well().await;
             assert_eq!(way.served.record("shopify/product", &id).await["title"], "again");

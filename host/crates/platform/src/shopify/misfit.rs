@@ -23,7 +23,7 @@ const TYPES: [(&str, &str); 10] = [
     ("refunds", "Refund"),
 ];
 
-/// Members of a deletion's body. 4: the documented ones have one, `id`.
+/// Members of the body of a product's deletion. 4: the documented one has one, `id`.
 const DELETION_MEMBERS_MAX: usize = 4;
 
 /// Says why a body is not one of its shop or of its topic; none when nothing speaks against it.
@@ -40,7 +40,7 @@ pub(super) fn misfit(report: &Report<'_>, members: &[(String, Json)]) -> Option<
     let expected = TYPES.iter().find(|(of, _)| *of == resource).map(|(_, kind)| *kind);
     match (resource, kind, expected) {
         ("shop", Some(kind), _) if kind != "Shop" => return shape(format!("it is a `{kind}`, no shop")),
-        ("shop", ..) if event == "update" && named.is_none() => {
+        ("shop", ..) if event == "update" && member("myshopify_domain").is_none() => {
             return shape("a shop has a `myshopify_domain`, this body has none".to_owned());
         }
         ("products", ..) if member("myshopify_domain").is_some() => {
@@ -51,7 +51,7 @@ pub(super) fn misfit(report: &Report<'_>, members: &[(String, Json)]) -> Option<
         }
         _ => {}
     }
-    if event == "delete" && members.len() > DELETION_MEMBERS_MAX {
+    if report.topic == "products/delete" && members.len() > DELETION_MEMBERS_MAX {
         return shape(format!("a deletion has an id and little else, this body has {} members", members.len()));
     }
     None
