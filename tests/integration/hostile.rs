@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use tradewind_model::{Json, code};
-use tradewind_runtime::{Failure, Limits, Outcome, Phase};
-use tradewind_tests::{Fixture, installed, limits};
+use tradewind_runtime::session::{Answer, LogEntry, Which};
+use tradewind_runtime::{Failure, Limits, Outcome, Phase, Session};
+use tradewind_tests::{Fixture, install, installed, limits, runtime};
 
 /// What an action does, and how it must end.
 struct Case {
@@ -42,6 +43,12 @@ fn cases() -> Vec<Case> {
             "`cpu_ms_max` of 50 exceeded",
             "hostile::endless_loop",
             Limits { cpu_ms_max: 50, ..usual() },
+        ),
+        limit(
+            "endless-loop",
+            "`total_cpu_ms_max` of 50 exceeded",
+            "hostile::endless_loop",
+            Limits { total_cpu_ms_max: 50, ..usual() },
         ),
         limit("endless-recursion", "`stack_bytes_max` of 524288 exceeded", "hostile::endless_recursion", usual()),
         trap("large-frames", "out of bounds memory access", "hostile::large_frames"),
@@ -98,6 +105,38 @@ fn cases() -> Vec<Case> {
             ..trap("write-then-panic", "the plugin panicked: no further", "hostile::write_then_panic")
         },
     ]
+}
+
+/// A session whose reads compute, as much as a test says.
+struct Busy(Duration);
+
+#[async_trait::async_trait]
+impl Session for Busy {
+    fn log(&mut self, _: LogEntry) {}
+
+    async fn find(&mut self, _: &str, _: Which, _: Json) -> Answer<Option<Json>> {
+        let began = std::time::Instant::now();
+        while began.elapsed() < self.0 {
+            std::hint::spin_loop();
+        }
+        // It waits a moment as well, which does not count.
+        tokio::task::yield_now().await;
+        Ok(None)
+    }
+}
+
+/// What the host computes for a call counts as the call's own time.
+#[tokio::test]
+async fn host_calls_that_compute_count() {
+    let limits = Limits { cpu_ms_max: 50, ..limits() };
+    let hostile = install(runtime(), "hostile").await.unwrap().with_limits(limits).unwrap();
+    for takes in [Duration::from_millis(20), Duration::from_millis(100)] {
+        let outcome = runtime().invoke(&hostile, "", fixture("read-flood").invocation, Box::new(Busy(takes))).await;
+        let usage = outcome.usage;
+        let failure = failure("read-flood", outcome);
+        assert!(failure.to_string().contains("limit `cpu_ms_max` of 50 exceeded"), "{failure}");
+        assert!(usage.cpu >= Duration::from_millis(50) && usage.reads <= 4, "{usage:?}");
+    }
 }
 
 /// A call in which everything is there that a hostile action asks for.

@@ -16,6 +16,7 @@ mod contract;
 mod contract_platforms;
 mod emulator;
 mod faults;
+mod heavy;
 mod hostile;
 mod ingress;
 mod neighbours;

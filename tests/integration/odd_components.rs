@@ -1,6 +1,7 @@
 //! Shapes that no toolchain makes: many of everything, growth where nobody looks, loops before the first call.
 
 use tradewind_model::Json;
+use tradewind_runtime::COMPONENT_BYTES_MAX;
 use tradewind_runtime::session::HttpResponse;
 use tradewind_runtime::{ArtifactCache, Grants, InstallError, Limits, Outcome, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
@@ -88,6 +89,72 @@ async fn refused_at_install() {
         "its `describe` failed: limit `resources_max` of 1000 exceeded",
     )
     .await;
+}
+
+/// What `describe` registers is bounded by its number and by its bytes, however little each part says.
+#[tokio::test]
+async fn descriptions_are_bounded() {
+    let check = async |describe: &str, expected: &str| {
+        let problems = install(&runtime(), Component { describe, ..Component::default() }).await.err();
+        let problems = problems.unwrap_or_default();
+        assert!(problems.contains(expected), "expected: {expected}\nfound: {}", problems.len());
+    };
+    // Six thousand empty texts: the memory there is zero.
+    let fields = "(call $when-changed (call $declare) (i32.const 1024) (i32.const 6000))";
+    check(fields, "limit `declarations_max` of 2000 exceeded").await;
+    let again = "(loop (call $when-changed (call $declare) (i32.const 1024) (i32.const 100)) (br 0))";
+    check(again, "limit `declarations_max` of 2000 exceeded").await;
+    let names = "(loop (drop (call $action (global.get $registrar) (i32.const 1024) (i32.const 60000))) (br 0))";
+    check(names, "limit `resources_max` of 1000 exceeded").await;
+    let few = "(call $when-changed (call $declare) (i32.const 1024) (i32.const 100))";
+    assert!(install(&runtime(), Component { describe: few, ..Component::default() }).await.is_ok());
+}
+
+/// The name of a function that stands for a type of 2^40 parts.
+fn doubling_name() -> String {
+    let mut name = "INvC1a1f".to_owned();
+    let mut last = name.len();
+    name.push_str("TuuE");
+    for _ in 0..40 {
+        let next = name.len();
+        // A reference to what begins at a place, in base 62: zero is `_`, and each number is one less than it says.
+        let place = base_62(last - 1);
+        name.push_str(&format!("TB{place}_B{place}_E"));
+        last = next;
+    }
+    format!("_R{name}E")
+}
+
+fn base_62(mut number: usize) -> String {
+    let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut text = Vec::new();
+    loop {
+        text.insert(0, digits[number % 62]);
+        number /= 62;
+        if number == 0 {
+            return String::from_utf8(text).unwrap();
+        }
+    }
+}
+
+/// A function's name may be long, or stand for a longer one: a backtrace has the beginning of it.
+#[tokio::test]
+async fn names_of_functions_are_cut() {
+    for name in ["x".repeat(60_000), doubling_name()] {
+        let module = format!("(func ${name} (result i32) (i32.add (i32.const 1) (call ${name})))");
+        let run = format!("(drop (call ${name}))");
+        let runtime = runtime();
+        let component = Component { module: &module, run: &run, ..Component::default() };
+        let plugin = install(&runtime, component).await.unwrap();
+        let failure = call(&runtime, &plugin).await.result.unwrap_err();
+        assert!(failure.to_string().contains("`stack_bytes_max`"), "{failure}");
+        let frames = &failure.backtrace().unwrap().0;
+        assert!(frames.len() <= 20 && frames[0].ends_with('…'), "{} {}", frames.len(), frames[0]);
+        assert!(frames.iter().all(|frame| frame.len() <= 200), "{frames:?}");
+    }
+    let module = format!("(func ${})", "x".repeat(70_000));
+    let problems = install(&runtime(), Component { module: &module, ..Component::default() }).await.err().unwrap();
+    assert!(problems.contains("limit `symbol_bytes_max` of 65536 exceeded"), "{problems}");
 }
 
 /// What only shows at run time ends the call.
@@ -261,6 +328,14 @@ async fn what_handles_stand_for_is_counted() {
         let answered = Limits { call_bytes_max: 10_000 - 1, ..limits() };
         check(component, answered, "limit `call_bytes_max` of 9999 exceeded").await;
     }
+}
+
+/// A file that is too large is not read.
+#[tokio::test]
+async fn files_are_bounded() {
+    let bytes = vec![0; usize::try_from(COMPONENT_BYTES_MAX).unwrap() + 1];
+    let problems = runtime().install(bytes, Grants::usual(), NOW, SEED).await.err().unwrap().to_string();
+    assert!(problems.contains("limit `component_bytes_max` of 67108864 exceeded"), "{problems}");
 }
 
 /// A good component of the same making works.

@@ -13,7 +13,7 @@ pub struct Component<'a> {
     pub with: &'a str,
     /// Definitions at the level of the component, after everything else.
     pub last: &'a str,
-    /// The body of `describe`, which may call `$register`.
+    /// The body of `describe`, which may call `$register`, or `$declare` for a handle and `$when-changed` with it.
     pub describe: &'a str,
     /// The body of `run`, before it returns.
     pub run: &'a str,
@@ -63,12 +63,15 @@ impl Component<'_> {
     (export "registrar" (type $registrar (sub resource)))
     (export "declaration" (type $declaration (sub resource)))
     (export "[method]registrar.action"
-      (func (param "self" (borrow $registrar)) (param "name" string) (result (own $declaration))))))
+      (func (param "self" (borrow $registrar)) (param "name" string) (result (own $declaration))))
+    (export "[method]declaration.when-changed"
+      (func (param "self" (borrow $declaration)) (param "fields" (list string))))))
   (import "tradewind:plugin/actions@{version}" (instance $actions (export "invocation" (type (sub resource)))))
   (alias export $types "error" (type $error))
   (alias export $registry "registrar" (type $registrar))
   (alias export $actions "invocation" (type $invocation))
   (alias export $registry "[method]registrar.action" (func $action))
+  (alias export $registry "[method]declaration.when-changed" (func $when-changed))
 
   (core module $memory
     (memory (export "memory") 1)
@@ -78,18 +81,21 @@ impl Component<'_> {
     (data (i32.const 128) "{action}"))
   (core instance $memory (instantiate $memory))
   (core func $action (canon lower (func $action) (memory (core memory $memory "memory"))))
+  (core func $when-changed (canon lower (func $when-changed) (memory (core memory $memory "memory"))))
 
   (core module $plugin
     (import "host" "action" (func $action (param i32 i32 i32) (result i32)))
+    (import "host" "when-changed" (func $when-changed (param i32 i32 i32)))
     (import "memory" "memory" (memory 1))
     {module}
     (global $registrar (mut i32) (i32.const 0))
+    (func $declare (result i32) (call $action (global.get $registrar) (i32.const 128) (i32.const {action_bytes})))
     (func $register (drop (call $action (global.get $registrar) (i32.const 128) (i32.const {action_bytes}))))
     (func $describe (export "describe") (param i32) (global.set $registrar (local.get 0)) {describe})
     (func $run (export "run") (param i32 i32 i32) (result i32) {run} (i32.const 16))
     (func $success (export "success") (param i32 i32 i32) (result i32) (i32.const 32)))
   (core instance $plugin (instantiate $plugin
-    (with "host" (instance (export "action" (func $action))))
+    (with "host" (instance (export "action" (func $action)) (export "when-changed" (func $when-changed))))
     (with "memory" (instance $memory))
     {with}))
 

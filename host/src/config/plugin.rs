@@ -158,6 +158,7 @@ const LIMITS: &[(Limit, Field)] = &[
     (Limit::Jobs, |limits| &mut limits.jobs_max),
     (Limit::PlatformCalls, |limits| &mut limits.platform_calls_max),
     (Limit::CallBytes, |limits| &mut limits.call_bytes_max),
+    (Limit::WorkBytes, |limits| &mut limits.work_bytes_max),
     (Limit::KeptBytes, |limits| &mut limits.kept_bytes_max),
     (Limit::LogBytes, |limits| &mut limits.log_bytes_max),
     (Limit::ResultBytes, |limits| &mut limits.result_bytes_max),

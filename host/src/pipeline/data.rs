@@ -1,13 +1,16 @@
 //! The contract's `data`: reads and writes of records, through the unit of work.
 
+use std::collections::{BTreeSet, HashMap};
+
 use tradewind_model::document::{Mode, canonical};
 use tradewind_model::query::{Own, Query, Reach, Row, parse_scope, parse_select};
 use tradewind_model::schema::{FieldType, Model, Scope};
-use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code, object};
+use tradewind_model::{ActionError, Json, Origin, RecordKey, Shop, code, object, work};
 use tradewind_runtime::session::{Answer, Page, Which, Write};
 
 use super::action::Event;
 use super::context::{Context, Stopped};
+use super::own::OwnIndex;
 use super::work::{Found, internal};
 
 /// What `options` of a read or write say.
@@ -94,6 +97,7 @@ impl Context {
         let query = Query::parse(model, query, self.reach)?;
         let (shop, own) = self.own_seen(model);
         self.work.watch(&self.host.store, &model.name, &query, true);
+        work::allow(own.iter().map(Own::bytes).sum());
         let ids: Vec<String> = own.iter().map(own_id).map(str::to_owned).collect();
         let stored = self.host.store.search_count(&shop, model, &query, &ids).await;
         let stored = stored.map_err(|error| self.work.query_failed(&error))?;
@@ -122,6 +126,7 @@ impl Context {
         shop: &Shop,
         own: &[Own],
     ) -> Answer<tradewind_model::query::Page> {
+        work::allow(own.iter().map(Own::bytes).sum());
         self.work.watch(&self.host.store, &model.name, query, false);
         let stored = self.host.store.search(shop, model, query, own.len()).await;
         let stored = stored.map_err(|error| self.work.query_failed(&error))?;
@@ -179,7 +184,7 @@ impl Context {
                 self.show(&key, options).await
             }
             Write::Upsert { on, values } => {
-                let key = self.upsert(model, &on, &values, options).await?;
+                let key = self.upsert(model, &on, &values, options, &mut OwnIndex::default()).await?;
                 self.show(&key, options).await
             }
             Write::Delete { id } => {
@@ -213,9 +218,9 @@ impl Context {
                 self.show_all(&keys, options).await
             }
             Write::BulkUpsert { on, values } => {
-                let mut keys = Vec::new();
+                let (mut keys, mut own) = (Vec::new(), OwnIndex::default());
                 for values in elements(&values)? {
-                    keys.push(self.upsert(model, &on, &values, options).await?);
+                    keys.push(self.upsert(model, &on, &values, options, &mut own).await?);
                 }
                 self.show_all(&keys, options).await
             }
@@ -263,18 +268,21 @@ impl Context {
         on: &[String],
         values: &Json,
         options: &Options,
+        own: &mut OwnIndex,
     ) -> Result<RecordKey, Stopped> {
         let values = linked(model, values)?;
-        let members: Vec<_> = on.iter().map(|name| (name.as_str(), values.member(name))).collect();
+        // Of equal names the last one counts.
+        let given: HashMap<_, _> = values.members().unwrap_or_default().into_iter().collect();
+        let members: Vec<_> = on.iter().map(|name| (name.as_str(), given.get(name))).collect();
         let mut key = Vec::new();
         for (name, value) in &members {
-            let Some(value) = value.as_ref().filter(|value| !value.is_null()) else {
+            let Some(value) = value.filter(|value| !value.is_null()) else {
                 return Err(invalid(format!("`on` names `{name}`, which `values` does not have")).into());
             };
             key.push((*name, value));
         }
         let query = Query::by_key(model, &Json::object(key), Scope::Shop)?;
-        let existing = self.page(model, &query).await?.rows.into_iter().next();
+        let existing = self.first_by_key(model, &query, own).await?;
         let Some(row) = existing else {
             self.work.lock().looked_in_vain();
             return self.create(model, &values, options).await;
@@ -287,6 +295,25 @@ impl Context {
         }
         self.update(model, &key, &values, options).await?;
         Ok(key)
+    }
+
+    /// The record that a query by a unique key finds. Of the unit's own records only those are looked at that may be it.
+    async fn first_by_key(&self, model: &Model, query: &Query, own: &mut OwnIndex) -> Answer<Option<Row>> {
+        let (shop, mut ids) = {
+            let work = self.work.lock();
+            work.index_own(own, &model.name, query);
+            (work.shop.clone(), own.index.ids(query).map(str::to_owned).collect::<BTreeSet<_>>())
+        };
+        self.work.watch(&self.host.store, &model.name, query, false);
+        let stored = self.host.store.search(&shop, model, query, 0).await;
+        let stored = stored.map_err(|error| self.work.query_failed(&error))?;
+        ids.extend(stored.iter().map(|row| row.id.clone()));
+        let own: Vec<_> = {
+            let work = self.work.lock();
+            let keys = ids.into_iter().map(|id| RecordKey::new(model.name.as_str(), id));
+            keys.filter_map(|key| work.own_of(&key)).collect()
+        };
+        Ok(query.overlay(stored, &own).rows.into_iter().next())
     }
 
     async fn delete(&self, key: RecordKey, options: &Options) -> Result<(), Stopped> {

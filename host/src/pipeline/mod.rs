@@ -23,6 +23,7 @@ mod incoming;
 mod job;
 mod lines;
 mod outcome;
+mod own;
 mod quotas;
 mod reads;
 mod saving;

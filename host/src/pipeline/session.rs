@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tradewind_model::job_options::JobOptions;
-use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey, code};
+use tradewind_model::{ActionError, ActiveRecord, Json, Origin, RecordKey, code, work};
 use tradewind_runtime::session::{
     Answer, ClientShop, ListPage, LogEntry, Page, Platform, PlatformCall, PlatformList, Which, WhichShop,
     Work as Enqueued, Write,
@@ -225,13 +225,22 @@ impl UnitSession {
 macro_rules! settled {
     ($self:ident, $call:expr) => {{
         for _ in 0..=CONFLICT_RERUNS_MAX {
-            let answer = $call;
+            // What a call found out that looked at too much is nothing to commit. The sandbox ends it by name.
+            let answer = $call.and_then(within_work);
             if let Some(settled) = $self.settle(answer).await {
                 return settled;
             }
         }
         Err($self.overtaken())
     }};
+}
+
+/// Takes an answer back of a call that looked at too much. Nobody sees the error: the invocation ends.
+fn within_work<T>(answer: T) -> Answer<T> {
+    if work::is_spent() {
+        return Err(ActionError::permanent(code::INVALID_ARGUMENT, "the call looked at too much (`work_bytes_max`)"));
+    }
+    Ok(answer)
 }
 
 /// Whether a commit was refused because somebody else was faster, so that deciding again may help.

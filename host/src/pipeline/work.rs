@@ -12,7 +12,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
-use tradewind_model::query::{Own, Row};
 use tradewind_model::{ActionError, Json, RecordKey, Shop, code};
 use tradewind_store::{CommitError, Growth, NewInvocation, NewJob, Store, StoreError, Stored, Watch};
 
@@ -58,7 +57,7 @@ pub(crate) struct Work {
     /// The records whose actions run, the outermost first.
     pub(super) open: Vec<Open>,
     /// In the order of the first write.
-    written: IndexMap<RecordKey, Written>,
+    pub(super) written: IndexMap<RecordKey, Written>,
     jobs: Vec<NewJob>,
     /// The ids of `jobs`.
     job_ids: HashSet<String>,
@@ -71,8 +70,10 @@ pub(crate) struct Work {
     growth: Growth,
     /// How to take back each step, the last one first.
     undo: Vec<Undo>,
+    /// The records that were written, or taken back, in that order: each as often as it was.
+    pub(super) history: Vec<RecordKey>,
     /// Counts how often the unit was emptied: marks from before mean its beginning.
-    emptied: u32,
+    pub(super) emptied: u32,
     /// What the handles of records that are open, by how deep their actions are nested, were last in step with.
     pub(super) bases: HashMap<(u32, RecordKey), Base>,
     /// What ran. Nothing takes it back: it did run.
@@ -171,6 +172,7 @@ impl Shared {
             bytes: 0,
             growth: Growth::default(),
             undo: Vec::new(),
+            history: Vec::new(),
             emptied: 0,
             bases: HashMap::new(),
             log: Vec::new(),
@@ -254,6 +256,7 @@ impl Shared {
     pub(crate) fn take(&self) -> Taken {
         let mut work = self.lock();
         work.undo.clear();
+        work.history.clear();
         work.job_ids.clear();
         work.cancelled.clear();
         work.bytes = 0;
@@ -333,6 +336,7 @@ impl Work {
         self.growth.replace_record(&key.model, was, is);
         written.touched |= before.is_some_and(|before| before.touched);
         let before = self.written.insert(key.clone(), written);
+        self.history.push(key.clone());
         self.undo.push(Undo::Wrote { key, before });
         Ok(())
     }
@@ -401,6 +405,7 @@ impl Work {
         match self.undo.pop() {
             None => {}
             Some(Undo::Wrote { key, before }) => {
+                self.history.push(key.clone());
                 let is = self.size_of(&key);
                 let was = before.as_ref().map_or_else(|| self.stored_size_of(&key), Written::size);
                 self.growth.replace_record(&key.model, is, was);
@@ -485,23 +490,6 @@ impl Work {
     pub(crate) fn take_remarks(&mut self) -> Option<Json> {
         let remarks = std::mem::take(&mut self.remarks);
         if remarks.is_empty() { None } else { Json::of(&serde_json::json!({ "remarks": remarks })).ok() }
-    }
-
-    /// What the unit did to the records of a model, for queries.
-    pub(crate) fn own(&self, model: &str) -> Vec<Own> {
-        let of_model = self.written.iter().filter(|(key, _)| &*key.model == model);
-        of_model
-            .map(|(key, written)| match self.known(key).flatten() {
-                Some(found) if written.doc.is_some() => Own::Written(Row {
-                    shop: self.shop.id.to_string(),
-                    id: key.id.to_string(),
-                    document: found.doc,
-                    created_ms: found.created_ms,
-                    updated_ms: found.updated_ms,
-                }),
-                _ => Own::Deleted { shop: self.shop.id.to_string(), id: key.id.to_string() },
-            })
-            .collect()
     }
 
     /// What the store is known to have of a record.

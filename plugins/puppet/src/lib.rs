@@ -7,6 +7,7 @@
 
 #![cfg(target_family = "wasm")]
 
+mod heavy;
 mod play;
 
 use tradewind_sdk::__private::bindings;

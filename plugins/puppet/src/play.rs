@@ -99,6 +99,7 @@ fn step(call: &Invocation, name: &str, with: &Value) -> Answer {
             std::hint::black_box(());
         },
         "about" => Ok(about(call)),
+        "heavy" => crate::heavy::heavy(call, with),
         _ => match call.record() {
             Some(record) => on_record(&record, name, with),
             None => Err(failed("no-step", name)),

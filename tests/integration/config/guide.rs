@@ -66,6 +66,7 @@ fn the_tables_of_the_guide_say_what_is() {
         ("jobs_max", calls.jobs_max),
         ("platform_calls_max", calls.platform_calls_max),
         ("call_bytes_max", calls.call_bytes_max),
+        ("work_bytes_max", calls.work_bytes_max),
         ("kept_bytes_max", calls.kept_bytes_max),
         ("log_bytes_max", calls.log_bytes_max),
         ("result_bytes_max", calls.result_bytes_max),

@@ -188,3 +188,36 @@ async fn a_unit_of_work_is_bounded() {
     })
     .await;
 }
+
+/// Each element of a bulk upsert finds what the elements before it have written, moved away and taken back.
+#[tokio::test]
+async fn a_bulk_upsert_finds_its_own_records_by_their_keys() {
+    on_both(async |place| {
+        let host = TestHost::new(&place, &["puppet"]).await;
+        let options = json!({"internal": true, "select": {"id": true, "code": true}});
+        let answers = play(
+            &host,
+            &json!([
+                {"create": ["badge", {"id": "b", "code": "two", "holder": "x"}, options]},
+                {"bulk-upsert": ["badge", ["code"], [
+                    {"id": "a", "code": "one", "holder": "x"}, {"code": "one", "holder": "y"},
+                    {"code": "two", "holder": "y"}], options]},
+                {"update": ["badge", "b", {"code": "three"}, options]},
+                {"delete": ["badge", "a", options]},
+                {"bulk-upsert": ["badge", ["code"], [
+                    {"id": "c", "code": "one", "holder": "z"}, {"id": "d", "code": "two", "holder": "z"},
+                    {"code": "three", "holder": "z"}], options]},
+                {"count": ["badge", {"filter": {"holder": {"equals": "z"}}}]},
+            ]),
+        )
+        .await;
+        let badge = |id: &str, code: &str| json!({"id": id, "code": code});
+        assert_eq!(answers[1], json!([badge("a", "one"), badge("a", "one"), badge("b", "two")]));
+        assert_eq!(answers[4], json!([badge("c", "one"), badge("d", "two"), badge("b", "three")]));
+        assert_eq!(answers[5], 3);
+        // The same of what is stored.
+        let stored = json!([{"bulk-upsert": ["badge", ["code"], [{"code": "three", "holder": "y"}], options]}]);
+        assert_eq!(play(&host, &stored).await[0], json!([badge("b", "three")]));
+    })
+    .await;
+}

@@ -20,6 +20,7 @@ pub mod schedule;
 pub mod schema;
 pub mod tenant;
 pub mod value;
+pub mod work;
 
 pub use declaration::{ActionDeclaration, Ask, Description, OnModel, OnWebhook, Param};
 pub use error::{ActionError, code};

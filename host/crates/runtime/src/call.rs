@@ -114,11 +114,15 @@ impl PlatformCall {
         match self {
             Self::Graphql { query, .. } if query.len() > GRAPHQL_BYTES_MAX => {
                 let bytes = query.len();
-                Err(invalid(format!("the GraphQL document has {bytes} bytes; hint: at most {GRAPHQL_BYTES_MAX}")))
+                Err(invalid(format!(
+                    "the GraphQL document has {bytes} bytes, at most {GRAPHQL_BYTES_MAX} (`graphql_bytes_max`); hint: pass values as variables"
+                )))
             }
             Self::Rest { path, .. } if path.len() > PATH_BYTES_MAX => {
                 let bytes = path.len();
-                Err(invalid(format!("`path` has {bytes} bytes; hint: at most {PATH_BYTES_MAX}")))
+                Err(invalid(format!(
+                    "`path` has {bytes} bytes, at most {PATH_BYTES_MAX} (`path_bytes_max`); hint: pass parameters as the query"
+                )))
             }
             Self::Rest { path, .. } if !is_relative(path) => {
                 Err(invalid("`path` leaves the API; hint: pass one relative to its root, without `..`"))
@@ -264,7 +268,7 @@ mod tests {
         check("7", Err("`call` is not a JSON object"));
         let long =
             format!(r#"{{"platform":"shopify","graphql":{{"query":"{{ {} }}"}}}}"#, "a ".repeat(GRAPHQL_BYTES_MAX));
-        check(&long, Err("hint: at most 262144"));
+        check(&long, Err("at most 262144 (`graphql_bytes_max`)"));
     }
 
     #[test]

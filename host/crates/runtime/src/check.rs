@@ -7,11 +7,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, Encoding, Instance, Parser,
-    Payload,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, Encoding, Instance, KnownCustom,
+    Name, NameSectionReader, Parser, Payload,
 };
 
-use crate::limits::{COMPONENT_BYTES_MAX, Limit, LimitExceeded, Limits};
+use crate::limits::{COMPONENT_BYTES_MAX, Limit, LimitExceeded, Limits, SYMBOL_BYTES_MAX};
 
 /// Bytes of a WebAssembly page.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -263,14 +263,35 @@ fn read(bytes: &[u8]) -> Result<Inspection, Problem> {
         if reader.passed_component {
             return Err(Problem::PassedComponent);
         }
+        if reader.symbol_bytes > SYMBOL_BYTES_MAX {
+            return Err(Problem::Limit(LimitExceeded { limit: Limit::SymbolBytes, max: SYMBOL_BYTES_MAX }));
+        }
     }
     Ok(reader.inspection)
+}
+
+/// The longest name in a name section. What cannot be read, the sandbox does not read either.
+fn longest_symbol(names: NameSectionReader<'_>) -> u64 {
+    let mut longest = 0;
+    for part in names.into_iter().map_while(Result::ok) {
+        match part {
+            Name::Module { name, .. } => longest = longest.max(name.len()),
+            Name::Function(functions) => {
+                let names = functions.into_iter().map_while(Result::ok);
+                longest = names.map(|function| function.name.len()).fold(longest, usize::max);
+            }
+            _ => {}
+        }
+    }
+    longest as u64
 }
 
 #[derive(Default)]
 struct Reader {
     stack: Vec<Frame>,
     inspection: Inspection,
+    /// Bytes of the longest name of a function or a module.
+    symbol_bytes: u64,
     /// Whether a component comes from an argument or out of an instance. No toolchain does that; and what is instantiated
     /// then, and how often, only the compiler could say.
     passed_component: bool,
@@ -285,6 +306,11 @@ impl Reader {
                 self.stack.push(Frame { module, ..Frame::default() });
             }
             Payload::End(_) => self.end(),
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known() {
+                    self.symbol_bytes = self.symbol_bytes.max(longest_symbol(names));
+                }
+            }
             Payload::MemorySection(memories) => {
                 for memory in memories {
                     let memory = memory?;

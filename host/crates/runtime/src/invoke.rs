@@ -330,7 +330,7 @@ fn backtrace(error: &wasmtime::Error) -> Frames {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Frames::default() };
     let frames = trace.frames().iter().take(FRAMES_MAX).map(|frame| {
         let module = start_of(frame.module().name().unwrap_or("<module>"), FRAME_BYTES_MAX / 4);
-        let rest = FRAME_BYTES_MAX - module.len();
+        let rest = FRAME_BYTES_MAX - module.len() - 2;
         match frame.func_name() {
             // A mangled name is short in proportion to what it stands for at most; one that is not mangled is shown as it is.
             Some(name) if name.len() > MANGLED_BYTES_MAX => format!("{module}: {}", start_of(name, rest)),

@@ -51,6 +51,9 @@ pub struct Limits {
     pub platform_calls_max: u64,
     /// Bytes that one call may hand to the host, or be answered. 16 MiB: the largest webhook that we accept, with room.
     pub call_bytes_max: u64,
+    /// Bytes that the host looks at for one host call, beside 16 for each byte of its arguments and of the records that it is
+    /// about. 4 MiB: 20 ms; a record is read a few times, and only by a query that was made to be a hundred times.
+    pub work_bytes_max: u64,
     /// Bytes that the host keeps on a plugin's behalf: field values, written records, jobs, registrations. 64 MiB: four of
     /// the largest calls; a plugin's own memory ends at about the same.
     pub kept_bytes_max: u64,
@@ -83,6 +86,7 @@ impl Default for Limits {
             declarations_max: 2_000,
             platform_calls_max: 100,
             call_bytes_max: 16 << 20,
+            work_bytes_max: 4 << 20,
             kept_bytes_max: 64 << 20,
             log_bytes_max: 256 << 10,
             result_bytes_max: 1 << 20,
@@ -143,6 +147,10 @@ pub(crate) const NAMES_MAX: usize = 1_000;
 /// in JavaScript needs most of it, endless recursion ends in a millisecond.
 pub const STACK_BYTES_MAX: u64 = 512 << 10;
 
+/// Bytes of a function's name in a component: the sandbox copies it for each frame of a backtrace. 64 KiB: the longest that
+/// compilers make have 10.
+pub(crate) const SYMBOL_BYTES_MAX: u64 = 64 << 10;
+
 /// Bytes of a component file. 64 MiB: Python's is 18, JavaScript's 12; it bounds compile time and memory.
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
@@ -172,6 +180,8 @@ pub enum Limit {
     LogBytes,
     ResultBytes,
     ErrorBytes,
+    WorkBytes,
+    SymbolBytes,
     StackBytes,
     ComponentBytes,
     /// The memory of all sandboxes of the host together, see [`RuntimeConfig`](crate::RuntimeConfig).
@@ -180,7 +190,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, for the documentation and its test.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::WallMs,
         Self::CpuMs,
         Self::TotalMs,
@@ -203,6 +213,8 @@ impl Limit {
         Self::LogBytes,
         Self::ResultBytes,
         Self::ErrorBytes,
+        Self::WorkBytes,
+        Self::SymbolBytes,
         Self::StackBytes,
         Self::ComponentBytes,
         Self::SandboxBytes,
@@ -233,6 +245,8 @@ impl Limit {
             Self::LogBytes => "log_bytes_max",
             Self::ResultBytes => "result_bytes_max",
             Self::ErrorBytes => "error_bytes_max",
+            Self::WorkBytes => "work_bytes_max",
+            Self::SymbolBytes => "symbol_bytes_max",
             Self::StackBytes => "stack_bytes_max",
             Self::ComponentBytes => "component_bytes_max",
             Self::SandboxBytes => "sandbox_bytes_max",
@@ -261,6 +275,8 @@ impl Limit {
             Self::KeptBytes => "split the work into several jobs, each with its own part of the data",
             Self::LogBytes => "log less; bodies and whole records do not belong in a log",
             Self::ResultBytes => "return an id and keep the data in a record",
+            Self::WorkBytes => "ask with fewer conditions, or before writing many records",
+            Self::SymbolBytes => "strip the names of generated functions",
             Self::ErrorBytes => "say in one sentence what was wrong; bodies and records do not belong in an error",
             Self::StackBytes => "look for a recursion that does not end; the backtrace shows it",
             Self::ComponentBytes => "strip debug information, and leave out what the plugin does not use",

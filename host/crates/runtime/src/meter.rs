@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tradewind_model::work::Budget;
 use wasmtime::ResourceLimiter;
 
 use crate::gate::Permit;
@@ -142,6 +143,8 @@ impl Meter {
             Limit::LogBytes => limits.log_bytes_max,
             Limit::ResultBytes => limits.result_bytes_max,
             Limit::ErrorBytes => limits.error_bytes_max,
+            Limit::WorkBytes => limits.work_bytes_max,
+            Limit::SymbolBytes => crate::limits::SYMBOL_BYTES_MAX,
             Limit::StackBytes => crate::limits::STACK_BYTES_MAX,
             Limit::ComponentBytes => crate::limits::COMPONENT_BYTES_MAX,
             Limit::SandboxBytes => self.permit.bytes_max(),
@@ -167,6 +170,11 @@ impl Meter {
         };
         *counter = counter.saturating_add(count as u64);
         if *counter > max { Err(LimitExceeded { limit, max }) } else { Ok(()) }
+    }
+
+    /// What one host call may look at whose arguments have `bytes`.
+    pub(crate) fn work(&self, bytes: usize) -> Budget {
+        Budget::new(self.limits.work_bytes_max, bytes)
     }
 
     /// Takes the bytes of a log entry.
@@ -245,6 +253,11 @@ impl Meter {
             instructions: None,
         }
     }
+}
+
+/// Ends the call whose budget is spent: it has no answer.
+pub(crate) fn settle(budget: &Budget) -> Result<(), LimitExceeded> {
+    if budget.is_spent() { Err(LimitExceeded { limit: Limit::WorkBytes, max: budget.max() }) } else { Ok(()) }
 }
 
 impl ResourceLimiter for Meter {

@@ -217,6 +217,32 @@ pub enum Write {
     BulkDelete { ids: Vec<String> },
 }
 
+impl Which {
+    /// Bytes of how the record is named.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Id(id) => id.len(),
+            Self::Key(json) | Self::First(json) => json.as_str().len(),
+        }
+    }
+}
+
+impl Write {
+    /// Bytes of the values to write.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Create { values }
+            | Self::Update { values, .. }
+            | Self::Upsert { values, .. }
+            | Self::Converge { values, .. }
+            | Self::BulkCreate { values }
+            | Self::BulkUpdate { values }
+            | Self::BulkUpsert { values, .. } => values.as_str().len(),
+            Self::Delete { .. } | Self::BulkDelete { .. } => 0,
+        }
+    }
+}
+
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

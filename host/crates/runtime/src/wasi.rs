@@ -70,7 +70,7 @@ const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
 /// A time as a guest is told it.
 fn coarse(time: Duration) -> Duration {
     let rest = time.as_nanos() % CLOCK_RESOLUTION.as_nanos();
-    time - Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
+    time.saturating_sub(Duration::from_nanos(u64::try_from(rest).unwrap_or_default()))
 }
 
 /// The time as one invocation sees it.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::Column;
 use super::page::View;
 use crate::value::Key;
+use crate::work;
 
 /// Which records. There is no negation: [`Filter::negated`] pushes it down into the terms, where it is exact. An SQL
 /// condition that is null therefore never stands under a `NOT`, and counts as false.
@@ -132,6 +133,25 @@ impl Test {
     }
 }
 
+impl Key {
+    /// Bytes that a comparison looks at.
+    fn bytes(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { size_of::<Self>() }
+    }
+}
+
+impl Test {
+    /// Bytes that it looks at beside the value.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::IsNull | Self::IsSet => 0,
+            Self::Compare(_, key) => key.bytes(),
+            Self::In(keys) | Self::NotIn(keys) => keys.len(),
+            Self::Contains(part) | Self::NotContains(part) => part.len(),
+        }
+    }
+}
+
 impl Term {
     fn matches(&self, view: &View) -> bool {
         let value = match self.part {
@@ -139,7 +159,8 @@ impl Term {
             Part::Key => view.key(&self.column),
         };
         match value {
-            Some(value) => self.test.holds(&value),
+            // A call that may look at no more stops at any answer.
+            Some(value) => work::spend(value.bytes() + self.test.bytes()) && self.test.holds(&value),
             None => match self.test {
                 Test::IsNull => true,
                 Test::IsSet => false,

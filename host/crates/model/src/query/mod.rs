@@ -8,6 +8,7 @@
 mod column;
 mod cursor;
 mod filter;
+mod index;
 mod interest;
 mod page;
 mod parse;
@@ -15,6 +16,7 @@ mod parse;
 pub use column::{Column, SortKey};
 pub use cursor::Cursor;
 pub use filter::{Comparison, Filter, Part, Term, Test};
+pub use index::KeyIndex;
 pub use interest::{Interest, RecordWrite};
 pub use page::{Own, Page, Row};
 pub use parse::{parse_scope, parse_select};
@@ -28,8 +30,11 @@ pub const PAGE_DEFAULT: usize = 50;
 /// How many records a page may have: 250 documents of 9 KiB are what a sandbox takes at once. Shopify's own bound.
 pub const PAGE_MAX: usize = 250;
 
-/// How long a query's text may be: a thousand ids and a long cursor fit in many times.
-pub const QUERY_BYTES_MAX: usize = 1 << 20;
+/// How long a query's text may be. 128 KiB: two thousand ids of 40 bytes, a cursor and a selection fit in.
+pub const QUERY_BYTES_MAX: usize = 128 << 10;
+
+/// How many fields a `select` may name. 500: ten times what a product has.
+pub const SELECT_FIELDS_MAX: usize = 500;
 
 /// How deep `AND`, `OR` and `NOT` may be nested. SQLite takes expressions of 1,000 levels, of which each has a few.
 pub const FILTER_DEPTH_MAX: usize = 16;

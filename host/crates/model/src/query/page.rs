@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::{Column, Cursor, Query};
 use crate::json::Json;
 use crate::value::{self, Key};
+use crate::work;
 
 /// A record as a query sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,11 @@ impl<'a> View<'a> {
             Column::Shop => Some(Key::Text(self.row.shop.clone())),
             Column::CreatedMs => Some(Key::Integer(self.row.created_ms)),
             Column::UpdatedMs => Some(Key::Integer(self.row.updated_ms)),
-            Column::Member { name, of } => value::read(*of, self.members.get(name.as_str())?),
+            Column::Member { name, of } => {
+                let json = self.members.get(name.as_str())?;
+                work::spend(json.len());
+                value::read(*of, json)
+            }
         }
     }
 
@@ -128,6 +133,11 @@ impl<'a> Selected<'a> {
 }
 
 impl Own {
+    /// Bytes that a query in memory is about.
+    pub fn bytes(&self) -> usize {
+        if let Self::Written(row) = self { row.document.as_str().len() } else { 0 }
+    }
+
     fn key(&self) -> (&str, &str) {
         match self {
             Self::Written(row) => (&row.shop, &row.id),

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, digest};
 use super::{
     CONTAINS_BYTES_MAX, Column, Comparison, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, FILTER_VALUES_MAX, Filter,
-    PAGE_DEFAULT, PAGE_MAX, QUERY_BYTES_MAX, Query, Reach, SORT_KEYS_MAX, SortKey, Test, invalid,
+    PAGE_DEFAULT, PAGE_MAX, QUERY_BYTES_MAX, Query, Reach, SELECT_FIELDS_MAX, SORT_KEYS_MAX, SortKey, Test, invalid,
 };
 use crate::document::clean;
 use crate::error::{ActionError, code};
@@ -109,6 +109,12 @@ pub fn parse_select(select: &Json) -> Result<Option<Vec<String>>, ActionError> {
                 )));
             }
         }
+    }
+    if names.len() > SELECT_FIELDS_MAX {
+        return Err(invalid(format!(
+            "`select` names {} fields, at most {SELECT_FIELDS_MAX} (`select_fields_max`); hint: leave `select` out for all",
+            names.len()
+        )));
     }
     if names.is_empty() {
         return Err(invalid(

@@ -115,7 +115,7 @@ fn every_mistake_has_its_own_words() {
     check(&format!(r#"{{"filter":{{"stock":{{"in":[{}1]}}}}}}"#, "1,".repeat(2_000)), "more than 2000 values");
     check(
         &format!(r#"{{"filter":{{"title":{{"equals":"{}"}}}}}}"#, "x".repeat(QUERY_BYTES_MAX)),
-        "more than 1048576 bytes",
+        "more than 131072 bytes",
     );
     let contains = |bytes: usize| format!(r#"{{"filter":{{"title":{{"contains":"{}"}}}}}}"#, "x".repeat(bytes));
     query(&contains(CONTAINS_BYTES_MAX));
@@ -393,4 +393,21 @@ fn every_shops_records_take_the_grant() {
     for text in ["null", "{}", r#"{"scope":null}"#, r#"{"scope":"shop"}"#] {
         assert_eq!(parse(text, Reach::Shop), Ok(Scope::Shop), "{text}");
     }
+}
+
+#[test]
+fn an_index_finds_what_a_query_by_a_key_matches() {
+    let model = model();
+    let by = |key: &str| Query::by_key(&model, &Json::parse(key).unwrap(), Scope::Shop).unwrap();
+    let mut index = KeyIndex::default();
+    let ids = |index: &KeyIndex, query: &Query| index.ids(query).map(str::to_owned).collect::<Vec<_>>();
+    let any = by(r#"{"id":"1"}"#);
+    for id in ["1", "2", "2"] {
+        index.put(&any, id, Some(&row(id, r#"{"title":"a"}"#)));
+    }
+    assert_eq!(ids(&index, &any), ["1"]);
+    assert_eq!(ids(&index, &by(r#"{"id":"2"}"#)), ["2"]);
+    assert_eq!(ids(&index, &by(r#"{"id":"3"}"#)), [""; 0]);
+    index.put(&any, "2", None);
+    assert_eq!(ids(&index, &by(r#"{"id":"2"}"#)), [""; 0]);
 }

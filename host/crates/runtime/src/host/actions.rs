@@ -4,7 +4,7 @@ use tradewind_model::{ActionError, ActiveRecord, Baseline, Json, Origin, code, o
 use wasmtime::component::Resource;
 
 use super::handles::{TheInvocation, TheRecord};
-use super::{HostFault, Reply, State, json, wit};
+use super::{HostFault, Reply, State, json, name, wit};
 use crate::invoke::Phase;
 use crate::limits::{FIELD_BYTES, Limit};
 use wit::actions as guest;
@@ -91,6 +91,7 @@ impl guest::HostActiveRecord for State {
     }
 
     fn set(&mut self, _: Resource<TheRecord>, field: String, value: String) -> Reply<()> {
+        name("field", &field)?;
         let value = self.kept_json("value", value)?;
         self.keep_texts([&field])?;
         self.meter.keep_bytes(FIELD_BYTES)?;
@@ -99,6 +100,7 @@ impl guest::HostActiveRecord for State {
     }
 
     fn unset(&mut self, _: Resource<TheRecord>, field: String) -> Reply<()> {
+        name("field", &field)?;
         self.writable()?.unset(&field, Origin::Run);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use tradewind_model::{ActionError, Json, code};
 use wasmtime::component::Resource;
 
-use super::{Reply, State, json, name, names, options as options_of, wit};
+use super::{Reply, State, json, name, names, options as options_of, wit, within_budget};
 use crate::limits::Limit;
 use crate::session::{Page, Which, Write};
 use wit::data as guest;
@@ -16,7 +16,8 @@ impl State {
         if let Which::Id(id) = &which {
             name("id", id)?;
         }
-        let found = self.session.find(model, which, options).await?;
+        let bytes = options.as_str().len() + which.bytes();
+        let found = within_budget!(self, bytes, self.session.find(model, which, options))?;
         self.meter.answer_bytes(found.as_ref().map_or(0, |record| record.as_str().len()))?;
         Ok(found.map(|record| record.as_str().to_owned()))
     }
@@ -50,11 +51,15 @@ impl State {
                 names("on", on)?;
                 self.keep_texts(on)?;
             }
-            Write::BulkDelete { ids } => self.keep_texts(ids)?,
+            Write::BulkDelete { ids } => {
+                ids.iter().try_for_each(|id| name("ids", id))?;
+                self.keep_texts(ids)?;
+            }
             Write::Create { .. } | Write::BulkCreate { .. } | Write::BulkUpdate { .. } => {}
         }
         let options = options_of(options)?;
-        let written = self.session.write(model, write, options).await?;
+        let bytes = options.as_str().len() + write.bytes();
+        let written = within_budget!(self, bytes, self.session.write(model, write, options))?;
         self.meter.answer_bytes(written.as_str().len())?;
         Ok(written.as_str().to_owned())
     }
@@ -69,6 +74,18 @@ fn records_of(write: &Write) -> usize {
         | Write::Converge { values, .. } => values.elements().unwrap_or(1).max(1),
         Write::BulkDelete { ids } => ids.len().max(1),
         Write::Create { .. } | Write::Update { .. } | Write::Upsert { .. } | Write::Delete { .. } => 1,
+    }
+}
+
+/// How many records an action writes by its name: the verbs that every model has are writes like those of their own names.
+fn writes_of(action: &str, params: &Json) -> usize {
+    let verb = action.rsplit_once('.').map_or("", |(_, verb)| verb);
+    let elements = |name: &str| params.member(name).map_or(1, |values| values.elements().unwrap_or(1).max(1));
+    match verb {
+        "create" | "update" | "upsert" | "delete" => 1,
+        "converge" | "bulk-create" | "bulk-update" | "bulk-upsert" => elements("values"),
+        "bulk-delete" => elements("ids"),
+        _ => 0,
     }
 }
 
@@ -102,7 +119,8 @@ impl guest::Host for State {
         self.meter.count(Limit::Reads)?;
         name("model", &model)?;
         let query = json("query", query)?;
-        let page = self.session.find_many(&model, query).await?;
+        let bytes = query.as_str().len();
+        let page = within_budget!(self, bytes, self.session.find_many(&model, query))?;
         let cursors = [&page.end_cursor, &page.start_cursor].into_iter().flatten().map(String::len);
         let bytes = page.records.as_str().len() + cursors.sum::<usize>();
         self.meter.answer_bytes(bytes)?;
@@ -115,7 +133,8 @@ impl guest::Host for State {
         self.meter.count(Limit::Reads)?;
         name("model", &model)?;
         let query = json("query", query)?;
-        Ok(self.session.count(&model, query).await?)
+        let bytes = query.as_str().len();
+        Ok(within_budget!(self, bytes, self.session.count(&model, query))?)
     }
 
     async fn create(&mut self, model: String, values: String, options: String) -> Reply<String> {
@@ -171,7 +190,10 @@ impl guest::Host for State {
     async fn run_action(&mut self, action: String, params: String) -> Reply<String> {
         self.meter.count(Limit::HostCalls)?;
         name("action", &action)?;
-        let result = self.session.run_action(&action, json("params", params)?).await?;
+        let params = json("params", params)?;
+        self.meter.count_many(Limit::Writes, writes_of(&action, &params))?;
+        let bytes = params.as_str().len();
+        let result = within_budget!(self, bytes, self.session.run_action(&action, params))?;
         self.meter.answer_bytes(result.as_str().len())?;
         Ok(result.as_str().to_owned())
     }

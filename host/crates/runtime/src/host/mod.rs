@@ -87,6 +87,16 @@ impl From<InvalidJson> for Stop {
 
 pub(crate) type Reply<T> = Result<T, Stop>;
 
+/// Awaits a call of the session, within what a host call may look at whose arguments have this many bytes.
+macro_rules! within_budget {
+    ($state:expr, $bytes:expr, $call:expr) => {{
+        let (answer, budget) = $state.meter.work($bytes).within($call).await;
+        $crate::meter::settle(&budget)?;
+        answer
+    }};
+}
+use within_budget;
+
 impl State {
     /// Keeps a value on the plugin's behalf.
     fn keep<T: Send + 'static>(&mut self, value: T) -> wasmtime::Result<Resource<T>> {

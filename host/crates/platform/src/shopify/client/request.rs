@@ -46,7 +46,9 @@ impl Request {
     ) -> Result<Self, PlatformError> {
         if query.len() > GRAPHQL_BYTES_MAX {
             let bytes = query.len();
-            let problem = format!("the GraphQL document has {bytes} bytes; hint: at most {GRAPHQL_BYTES_MAX}");
+            let problem = format!(
+                "the GraphQL document has {bytes} bytes, at most {GRAPHQL_BYTES_MAX} (`graphql_bytes_max`); hint: pass values as variables"
+            );
             return Err(PlatformError::invalid(problem));
         }
         let members = members(variables, "the variables", "`{\"id\": …}`")?;
