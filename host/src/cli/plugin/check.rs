@@ -55,7 +55,7 @@ pub(super) fn checked(
     let runtime = sandbox(surroundings)?;
     let bytes = read(file)?;
     let inspection = inspect(&bytes, &grants, &Limits::default()).unwrap_or_default();
-    let plugin = block_on(install(&runtime, file, grants, surroundings.now))?;
+    let plugin = block_on(install(&runtime, file, grants))?;
     Ok((plugin, inspection, bytes.len() as u64))
 }
 

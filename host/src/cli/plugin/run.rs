@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
     let params = json_file(arguments.params.as_deref())?.unwrap_or_else(|| Json::object([]));
     let runtime = sandbox(surroundings)?;
     let report = block_on(async {
-        let plugin = install(&runtime, &arguments.file, grants, surroundings.now).await?;
+        let plugin = install(&runtime, &arguments.file, grants).await?;
         let action = arguments.action(&plugin)?;
         let problems = action.param_problems(&params);
         if !problems.is_empty() {
