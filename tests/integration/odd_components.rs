@@ -336,7 +336,7 @@ async fn what_handles_stand_for_is_counted() {
 #[tokio::test]
 async fn files_are_bounded() {
     let bytes = vec![0; usize::try_from(COMPONENT_BYTES_MAX).unwrap() + 1];
-    let problems = runtime().install(bytes, Grants::usual(), NOW, SEED).await.err().unwrap().to_string();
+    let problems = runtime().install(bytes, Grants::usual()).await.err().unwrap().to_string();
     assert!(problems.contains("limit `component_bytes_max` of 67108864 exceeded"), "{problems}");
 }
 
