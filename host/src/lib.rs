@@ -7,6 +7,7 @@ pub mod config;
 pub mod dev;
 pub mod ingress;
 pub mod pipeline;
+mod printable;
 pub mod scheduler;
 pub mod serve;
 mod traces;

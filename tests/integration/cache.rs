@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tradewind_runtime::{ArtifactCache, Grants, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
-use tradewind_tests::{Fixture, NOW, SEED, limits};
+use tradewind_tests::{Fixture, limits};
 
 fn runtime(folder: &Path) -> Runtime {
     let config = RuntimeConfig { limits: limits(), slots: 4, ..RuntimeConfig::default() };
@@ -13,7 +13,7 @@ fn runtime(folder: &Path) -> Runtime {
 }
 
 async fn install(runtime: &Runtime, component: Component<'_>) -> Plugin {
-    runtime.install(component.bytes(), Grants::usual(), NOW, SEED).await.unwrap()
+    runtime.install(component.bytes(), Grants::usual()).await.unwrap()
 }
 
 async fn assert_works(runtime: &Runtime, plugin: &Plugin) {

@@ -2,10 +2,10 @@
 
 use tradewind_runtime::{COMPONENT_BYTES_MAX, Grants, InstallError};
 use tradewind_tests::components::Component;
-use tradewind_tests::{NOW, SEED, plugin, runtime};
+use tradewind_tests::{plugin, runtime};
 
 async fn problems(bytes: Vec<u8>, grants: Grants) -> Vec<String> {
-    match runtime().install(bytes, grants, NOW, SEED).await {
+    match runtime().install(bytes, grants).await {
         Ok(_) => Vec::new(),
         Err(InstallError { problems }) => problems.iter().map(ToString::to_string).collect(),
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use tradewind_tests::components::Component;
 use tradewind_tests::{plugins_folder, repository};
 
 /// The program beside the tests. `cargo xtask test` builds it.
@@ -194,4 +195,29 @@ fn new_and_build_refuse_what_cannot_be() {
     };
     check(&["new", "My Plugin"], "`My Plugin` is not a plugin's name; hint: ");
     check(&["build"], "holds no `Cargo.toml`, `plugin.js` or `plugin.py`; hint: ");
+}
+
+/// A stranger's component is looked at with these commands: nothing of it is obeyed by a terminal, or looks like ours.
+#[test]
+fn words_of_a_plugin_reach_no_terminal_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("odd.wasm");
+    let harmless = |text: &str| {
+        assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+        assert!(text.contains("\\u{1b}[31m"), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("forged")), "{text}");
+    };
+    let odd = Component { action: r"a\1b[31m\0aforged", ..Component::default() };
+    std::fs::write(&file, odd.bytes()).unwrap();
+    for command in ["check", "run"] {
+        let output = tradewind().args(["plugin", command]).arg(&file).output().unwrap();
+        assert_eq!(code(&output), 3, "{output:?}");
+        harmless(&stderr(&output));
+    }
+    let module = r#"(func $"f\1b[31m\0aforged" unreachable)"#;
+    let odd = Component { module, run: r#"(call $"f\1b[31m\0aforged")"#, ..Component::default() };
+    std::fs::write(&file, odd.bytes()).unwrap();
+    let output = tradewind().args(["plugin", "run"]).arg(&file).output().unwrap();
+    assert_eq!(code(&output), 4, "{output:?}");
+    harmless(&stdout(&output));
 }

@@ -96,7 +96,7 @@ impl Session for Generous {
 #[tokio::test]
 async fn tokens_and_other_shops_need_their_grants() {
     let see = async |grants: Grants, session: Box<dyn Session>| {
-        let probe = runtime().install(plugin("contract-probe").unwrap(), grants, NOW, SEED).await.unwrap();
+        let probe = runtime().install(plugin("contract-probe").unwrap(), grants).await.unwrap();
         let invocation = Invocation::new("see-shopify", Phase::Run, NOW, SEED);
         seen(&runtime().invoke(&probe, "generous", invocation, session).await)
     };

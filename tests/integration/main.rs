@@ -19,6 +19,7 @@ mod faults;
 mod heavy;
 mod hostile;
 mod ingress;
+mod installing;
 mod neighbours;
 mod npm;
 mod odd_components;

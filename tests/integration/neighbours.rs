@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tradewind_runtime::session::{ClientShop, Platform};
 use tradewind_runtime::{ArtifactCache, Failure, Grants, Limit, Limits, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
-use tradewind_tests::{Fixture, NOW, SEED, artifacts_folder, install, limits, runtime};
+use tradewind_tests::{Fixture, artifacts_folder, install, limits, runtime};
 
 fn small(slots: u32, sandbox_bytes_max: u64) -> Arc<Runtime> {
     let config = RuntimeConfig { limits: limits(), slots, sandbox_bytes_max, ..RuntimeConfig::default() };
@@ -133,7 +133,7 @@ async fn a_cancelled_call_leaves_before_the_next_one_enters() {
         run: "(memory.fill $filled (i32.const 0) (i32.const 1) (i32.const 65536000)) (loop (br 0))",
         ..Component::default()
     };
-    let filling = runtime.install(filling.bytes(), Grants::usual(), NOW, SEED).await.unwrap();
+    let filling = runtime.install(filling.bytes(), Grants::usual()).await.unwrap();
     let tagger = install(&runtime, "product-tagger").await.unwrap();
     let handle = tokio::runtime::Handle::current();
     let cancelling = std::thread::spawn({

@@ -1,11 +1,13 @@
 //! Shapes that no toolchain makes: many of everything, growth where nobody looks, loops before the first call.
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tradewind_model::Json;
 use tradewind_runtime::COMPONENT_BYTES_MAX;
 use tradewind_runtime::session::HttpResponse;
 use tradewind_runtime::{ArtifactCache, Grants, InstallError, Limits, Outcome, Plugin, Runtime, RuntimeConfig};
 use tradewind_tests::components::Component;
-use tradewind_tests::{Fixture, NOW, SEED, limits};
+use tradewind_tests::{Fixture, limits};
 
 /// A small sandbox with short limits of its own, which compiles anew.
 fn runtime() -> Runtime {
@@ -15,7 +17,7 @@ fn runtime() -> Runtime {
 }
 
 async fn install(runtime: &Runtime, component: Component<'_>) -> Result<Plugin, String> {
-    let installed = runtime.install(component.bytes(), Grants::usual(), NOW, SEED).await;
+    let installed = runtime.install(component.bytes(), Grants::usual()).await;
     installed
         .map_err(|InstallError { problems }| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
@@ -334,7 +336,7 @@ async fn what_handles_stand_for_is_counted() {
 #[tokio::test]
 async fn files_are_bounded() {
     let bytes = vec![0; usize::try_from(COMPONENT_BYTES_MAX).unwrap() + 1];
-    let problems = runtime().install(bytes, Grants::usual(), NOW, SEED).await.err().unwrap().to_string();
+    let problems = runtime().install(bytes, Grants::usual()).await.err().unwrap().to_string();
     assert!(problems.contains("limit `component_bytes_max` of 67108864 exceeded"), "{problems}");
 }
 
@@ -346,4 +348,47 @@ async fn a_plain_component_works() {
     assert_eq!(call(&runtime, &plugin).await.result.unwrap().as_str(), "null");
     let outcome = Fixture::new("odd").success("null").call_in(&runtime, &plugin).await;
     assert_eq!(outcome.result.unwrap().as_str(), "null");
+}
+
+/// A description that followed from the time could fail at any later start.
+#[tokio::test]
+async fn describe_sees_a_time_that_stands_still() {
+    let outer = r#"
+      (import "wasi:clocks/monotonic-clock@0.2.0" (instance $monotonic (export "now" (func (result u64)))))
+      (import "wasi:clocks/wall-clock@0.2.0" (instance $wall
+        (type $record (record (field "seconds" u64) (field "nanoseconds" u32)))
+        (export "datetime" (type $datetime (eq $record)))
+        (export "now" (func (result $datetime)))))
+      (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+      (core module $room (memory (export "memory") 1))
+      (core instance $room (instantiate $room))
+      (core func $monotonic (canon lower (func $monotonic "now")))
+      (core func $random (canon lower (func $random "get-random-u64")))
+      (core func $wall (canon lower (func $wall "now") (memory (core memory $room "memory"))))"#;
+    let module = r#"
+      (import "clocks" "monotonic" (func $monotonic (result i64)))
+      (import "clocks" "wall" (func $wall (param i32)))
+      (import "clocks" "random" (func $random (result i64)))
+      (import "room" "memory" (memory $room 1))
+      (global $turns (mut i32) (i32.const 0))"#;
+    let with = r#"
+      (with "clocks" (instance
+        (export "monotonic" (func $monotonic)) (export "wall" (func $wall)) (export "random" (func $random))))
+      (with "room" (instance $room))"#;
+    let random = StdRng::seed_from_u64(0).next_u64().cast_signed();
+    let describe = format!(
+        r#"
+            (loop $again
+              (if (i64.ne (call $monotonic) (i64.const 0)) (then unreachable))
+              (call $wall (i32.const 8))
+              (if (i64.ne (i64.load $room (i32.const 8)) (i64.const 946684800)) (then unreachable))
+              (if (i32.load $room (i32.const 16)) (then unreachable))
+              (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
+              (br_if $again (i32.lt_u (global.get $turns) (i32.const 2000))))
+            (if (i64.ne (call $random) (i64.const {random})) (then unreachable))
+            (call $register)"#
+    );
+    let plugin =
+        install(&runtime(), Component { outer, module, with, describe: &describe, ..Component::default() }).await;
+    assert_eq!(plugin.unwrap().description().actions[0].name, "odd");
 }

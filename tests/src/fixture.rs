@@ -64,7 +64,7 @@ pub async fn installed(name: &str) -> anyhow::Result<Arc<Plugin>> {
 /// Installs a built plugin in any sandbox, with every grant but the one that gives tokens away.
 pub async fn install(runtime: &Runtime, name: &str) -> anyhow::Result<Plugin> {
     let bytes = crate::plugin(name)?;
-    runtime.install(bytes, Grants::usual(), NOW, SEED).await.with_context(|| format!("installing `{name}`"))
+    runtime.install(bytes, Grants::usual()).await.with_context(|| format!("installing `{name}`"))
 }
 
 /// One call of a plugin. Begins as a `run` without a record, in the Shopify shop `hats.myshopify.com`.

@@ -91,6 +91,7 @@ impl OpenDoor {
             secrets: SigningSecrets::new(SECRET, None),
             shops: (0..bounds.shops).map(|at| (shop(at), Shop::new(APP, shop(at)))).collect(),
             topics: topics.into_iter().collect::<HashSet<_>>(),
+            closed: false,
         };
         doors.open([(CONNECTION.to_owned(), door)]);
         let ingress = Ingress::new(

@@ -41,14 +41,18 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
 }
 
 /// Reads a configuration whose plugins can be installed, as far as can be told without compiling them.
-pub(super) fn loaded(path: &Path, surroundings: &Surroundings) -> Result<(Server, Vec<Warning>), Fail> {
-    let loaded = config::load(path, &surroundings.environment);
-    let (server, warnings) = loaded.map_err(|problems| listed(problems.iter()))?;
+fn loaded(path: &Path, surroundings: &Surroundings) -> Result<(Server, Vec<Warning>), Fail> {
+    let (server, warnings) = configured(path, surroundings)?;
     let problems: Vec<_> = server.apps.iter().flat_map(|app| &app.plugins).flat_map(plugin_problems).collect();
     if !problems.is_empty() {
         return Err(listed(&problems).not_installed());
     }
     Ok((server, warnings))
+}
+
+/// Reads a configuration without a look at its plugins.
+pub(super) fn configured(path: &Path, surroundings: &Surroundings) -> Result<(Server, Vec<Warning>), Fail> {
+    config::load(path, &surroundings.environment).map_err(|problems| listed(problems.iter()))
 }
 
 /// Each on a line that begins like a compiler's.

@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(fail) => {
-            eprintln!("error: {fail}");
+            eprintln!("error: {}", text::printable(&fail.to_string()));
             fail.exit.into()
         }
     }

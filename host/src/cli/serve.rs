@@ -18,15 +18,15 @@ Examples:
   tradewind serve
   tradewind serve --config /etc/tradewind/tradewind.toml
 
-Everything is checked before anything starts, and all mistakes are told at once (`tradewind check` does only that). The store
-has to be migrated (`tradewind migrate`). Logs go to standard error; TRADEWIND_LOG chooses what of them, for example
+The configuration is checked before anything starts, and all mistakes are told at once (`tradewind check` does only that). An
+app whose plugins cannot be installed stays closed, its webhooks are answered 503, and the others run. The store has to be
+migrated (`tradewind migrate`). Logs go to standard error; TRADEWIND_LOG chooses what of them, for example
 `info,tradewind_host::scheduler=debug`. SIGTERM and SIGINT stop it: requests and jobs under way end first, within
 `limits.drain_seconds`.
 
 Exit codes:
   0  it was stopped
   2  wrong usage, or a file or a store that is not what it should be
-  3  a plugin cannot be installed
   6  the store failed, or an address cannot be listened on
   7  the host stood still for `limits.watchdog_seconds` and ended itself";
 
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<Exit, Fail> {
-    let (server, warnings) = super::check::loaded(&arguments.config, surroundings)?;
+    let (server, warnings) = super::check::configured(&arguments.config, surroundings)?;
     let filter = (surroundings.environment)("TRADEWIND_LOG").map(|filter| filter.to_string_lossy().into_owned());
     let listening = listen(server.log, server.traces.as_ref(), filter.as_deref());
     let listening = listening.map_err(|error| Fail::usage(format_args!("{error:#}")))?;

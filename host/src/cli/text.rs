@@ -7,6 +7,7 @@ use serde::Serialize;
 use tradewind_model::Json;
 
 use super::Fail;
+pub(super) use crate::printable::{one_line, printable};
 
 /// The longest value in a table, in characters: four of them fit on a wide terminal.
 pub(super) const CELL_CHARS_MAX: usize = 48;
@@ -35,20 +36,9 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<String, Fail> {
     Ok(line.replace(['\n', '\r'], " ") + "\n")
 }
 
-/// Text with everything escaped that a terminal would obey, but for the ends of lines.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Marks of direction make a text look like another.
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (c.is_control() && c != '\n') || turns { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
-/// The same on one line and not longer than a table has room for.
+/// Text on one line and not longer than a table has room for.
 pub(super) fn cell(text: &str) -> String {
-    let text = printable(text).replace('\n', "\\n");
+    let text = one_line(text);
     match text.char_indices().nth(CELL_CHARS_MAX) {
         Some(_) => text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect(),
         None => text,
@@ -186,6 +176,5 @@ mod tests {
         let json = Json::parse(r#"{"code":"trap","message":"the plugin panicked","backtrace":["a::b","c"]}"#).unwrap();
         assert_eq!(error(&json), "trap: the plugin panicked\nbacktrace\n  a::b\n  c\n");
         assert_eq!(error(&Json::parse("[1]").unwrap()), "[\n  1\n]\n");
-        assert_eq!(printable("a\u{1b}[31m\u{202e}\tb\n"), "a\\u{1b}[31m\\u{202e}\\tb\n");
     }
 }

@@ -197,6 +197,12 @@ fn listen(server: &Section<'_>) -> Listen {
         return listen;
     };
     listen = Listen { public: for_public, admin: for_admin };
+    if let Some(item) = admin.as_ref().filter(|_| !for_admin.ip().to_canonical().is_loopback()) {
+        item.warn(format!(
+            "`{for_admin}` can be reached from other machines, and this door has no authentication; \
+             hint: `127.0.0.1:9090`, or a firewall in front of it"
+        ));
+    }
     if overlap(for_public, for_admin)
         && let Some(item) = admin.or(public)
     {

@@ -19,6 +19,8 @@ pub struct Door {
     pub shops: HashMap<String, Shop>,
     /// The topics that somebody wants.
     pub topics: HashSet<String>,
+    /// Whether the app's plugins cannot be installed: the platform is asked to come again.
+    pub closed: bool,
 }
 
 /// Every connection, by app and name. Changed whole: a request sees the one or the other.

@@ -116,6 +116,9 @@ impl Ingress {
         let Some(door) = self.doors.find(app, connection) else {
             return Err(Answer::Unknown("no such app or connection".to_owned()));
         };
+        if door.closed {
+            return Err(Answer::Unavailable(format!("the app `{app}` is not installed")));
+        }
         shopify::check_headers(&RequestHeaders(headers))?;
         let mut room = self.room.enter(peer, &door.app)?;
         let body = body::read(headers, body, self.body_bytes_max, self.body_time_max, &mut room).await?;

@@ -91,7 +91,8 @@ const RESULT_BYTES_MAX: usize = 1 << 20;
 /// Does what jobs ask for. One for a process.
 pub struct Pipeline {
     host: Arc<Host>,
-    apps: RwLock<HashMap<Arc<str>, Arc<App>>>,
+    /// None for an app that is configured and cannot be installed yet.
+    apps: RwLock<HashMap<Arc<str>, Option<Arc<App>>>>,
     mappers: HashMap<String, Arc<dyn Mapper>>,
 }
 
@@ -164,12 +165,22 @@ impl Pipeline {
 
     /// Puts an app in the place of the one with the same key. What runs goes on with the old one.
     pub fn install(&self, app: App) {
-        self.apps.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&app.key), Arc::new(app));
+        self.apps.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&app.key), Some(Arc::new(app)));
+    }
+
+    /// Makes the jobs of an app that is not installed yet wait for as long as that takes, however old they are.
+    pub fn expect(&self, key: &str) {
+        self.apps.write().unwrap_or_else(PoisonError::into_inner).entry(key.into()).or_default();
+    }
+
+    /// Whether the app is configured and cannot be installed yet.
+    fn is_expected(&self, key: &str) -> bool {
+        matches!(self.apps.read().unwrap_or_else(PoisonError::into_inner).get(key), Some(None))
     }
 
     /// The app of this key.
     pub fn app(&self, key: &str) -> Option<Arc<App>> {
-        self.apps.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned().flatten()
     }
 
     /// Makes one attempt at a job, under a lease of its partition.
@@ -380,7 +391,8 @@ impl Pipeline {
     fn wait(&self, job: &Job, message: String) -> (How, &'static str) {
         let reason = reason::NOT_INSTALLED;
         let now_ms = self.host.now_ms();
-        if now_ms.saturating_sub(job.created_ms) >= NOT_INSTALLED_PARK_AFTER_MS {
+        let is_old = now_ms.saturating_sub(job.created_ms) >= NOT_INSTALLED_PARK_AFTER_MS;
+        if is_old && !self.is_expected(&job.shop.app) {
             let error = Some(error_json(&ActionError::permanent(reason, message)));
             return (How::Park { attempts: job.attempts + 1, reason: reason.to_owned(), error }, "parked");
         }

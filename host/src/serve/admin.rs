@@ -11,6 +11,7 @@ use axum::routing::get;
 use tokio::sync::Mutex;
 use tradewind_store::Store;
 
+use super::apps::Failed;
 use super::metrics::{Kept, Metrics};
 use crate::scheduler::Scheduler;
 
@@ -18,6 +19,7 @@ struct Admin {
     store: Arc<Store>,
     scheduler: Arc<Scheduler>,
     metrics: Arc<Metrics>,
+    failed: Arc<Failed>,
     /// Usage of all shops, and the time at which it was read.
     kept: Mutex<Option<(Instant, Kept)>>,
 }
@@ -26,22 +28,35 @@ struct Admin {
 /// each shop.
 const KEPT_AGE_MAX: Duration = Duration::from_secs(15);
 
-pub(super) fn router(store: Arc<Store>, scheduler: Arc<Scheduler>, metrics: Arc<Metrics>) -> Router {
+pub(super) fn router(
+    store: Arc<Store>,
+    scheduler: Arc<Scheduler>,
+    metrics: Arc<Metrics>,
+    failed: Arc<Failed>,
+) -> Router {
     Router::new()
         .route("/health", get(async || "alive\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_text))
-        .with_state(Arc::new(Admin { store, scheduler, metrics, kept: Mutex::default() }))
+        .with_state(Arc::new(Admin { store, scheduler, metrics, failed, kept: Mutex::default() }))
 }
 
-/// Ready: the store answers and the scheduler is at work.
+/// Ready: the store answers and the scheduler is at work. An app that cannot be installed is named; the others are served.
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let stats = admin.scheduler.stats();
     if !stats.alive {
         return (StatusCode::SERVICE_UNAVAILABLE, "the scheduler has ended\n").into_response();
     }
     match admin.store.ping().await {
-        Ok(()) => format!("ready: {} partitions\n", stats.partitions).into_response(),
+        Ok(()) => {
+            let failed = admin.failed.names();
+            let failed = if failed.is_empty() {
+                String::new()
+            } else {
+                format!("; apps that cannot be installed: `{}`", failed.join("`, `"))
+            };
+            format!("ready: {} partitions{failed}\n", stats.partitions).into_response()
+        }
         Err(error) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("the store does not answer: {error}\n")).into_response()
         }
@@ -49,8 +64,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn metrics_text(State(admin): State<Arc<Admin>>) -> Response {
+    let (stats, commits_waiting, failed) =
+        (admin.scheduler.stats(), admin.store.commits_waiting(), admin.failed.names());
     let kept = admin.kept().await;
-    let text = admin.metrics.text(&admin.scheduler.stats(), admin.store.commits_waiting(), &kept);
+    let text = admin.metrics.text(&stats, commits_waiting, failed.len(), &kept);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

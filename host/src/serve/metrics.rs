@@ -58,7 +58,7 @@ impl Metrics {
         task
     }
 
-    pub(super) fn text(&self, stats: &Stats, commits_waiting: usize, kept: &Kept) -> String {
+    pub(super) fn text(&self, stats: &Stats, commits_waiting: usize, apps_failed: usize, kept: &Kept) -> String {
         kept.show();
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         let set = |name: &'static str, value: u64| gauge!(name).set(value as f64);
@@ -67,6 +67,7 @@ impl Metrics {
         set("tradewind_job_payload_bytes", stats.payload_bytes);
         set("tradewind_jobs_running", stats.running);
         set("tradewind_commits_waiting", commits_waiting as u64);
+        set("tradewind_apps_failed", apps_failed as u64);
         counter!("tradewind_attempts_started_total").absolute(stats.started);
         counter!("tradewind_leases_lost_total").absolute(stats.leases_lost);
         self.0.run_upkeep();
@@ -117,6 +118,7 @@ fn describe() {
     describe_gauge!("tradewind_job_payload_bytes", "Bytes of what jobs carry that are in memory.");
     describe_gauge!("tradewind_jobs_running", "Jobs that run.");
     describe_gauge!("tradewind_commits_waiting", "Units that wait for the disk.");
+    describe_gauge!("tradewind_apps_failed", "Apps whose plugins cannot be installed.");
     describe_counter!("tradewind_attempts_started_total", "Attempts that were started.");
     describe_counter!("tradewind_leases_lost_total", "Times that a partition's lease was lost.");
     describe_gauge!("tradewind_usage_jobs", "Unfinished jobs of all shops, parked ones included.");

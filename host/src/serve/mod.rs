@@ -1,7 +1,7 @@
 //! A running host: everything built in order, started, watched and stopped.
 //!
 //! The order matters. Apps are installed before the scheduler takes a partition, so that no job finds its plugin missing; the
-//! doors open last. Stopping goes the other way: no more requests, then no more jobs, then the store.
+//! doors open last. An app whose plugins cannot be installed stays closed, and the others run. Stopping goes the other way: no more requests, then no more jobs, then the store.
 
 mod admin;
 mod apps;
@@ -57,8 +57,8 @@ pub struct Host {
     connections: Arc<Connections>,
     doors: Arc<Doors>,
     apps: HashMap<String, config::App>,
+    failed: Arc<apps::Failed>,
     clock: Arc<dyn Clock>,
-    seed: u64,
     public: Server,
     admin: Server,
     retention: retention::Retention,
@@ -70,7 +70,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts everything that a configuration says. The store has to be migrated.
+    /// Starts everything that a configuration says. The store has to be migrated. An app whose plugins cannot be installed is
+    /// [`failed`](Self::failed) until it is replaced.
     pub async fn start(server: config::Server, start: Start) -> Result<Self> {
         let Start { clock, seed, host, watch, on_standstill } = start;
         let workers = workers::Workers::start().context("the threads that run plugins")?;
@@ -101,9 +102,23 @@ impl Host {
         let pipeline = Arc::new(pipeline);
         apps::make_room(&runtime, &server.apps);
         let doors = Arc::new(Doors::default());
+        let failed = Arc::new(apps::Failed::default());
         let mut built = Vec::new();
         for app in &server.apps {
-            built.push(apps::install(app, &store, &runtime, &pipeline, clock.now(), seed).await?);
+            match apps::load(app, &runtime).await {
+                Ok(plugins) => apps::install(app, plugins, &store, &pipeline, clock.now()).await?,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        app = app.name,
+                        error,
+                        "the app cannot be installed; its webhooks are answered 503"
+                    );
+                    pipeline.expect(&app.name);
+                    failed.add(&app.name);
+                }
+            }
+            built.push(apps::doors(app, &pipeline));
         }
         connections.replace(&server.apps);
         let config = SchedulerConfig { workers: workers.handle(), ..SchedulerConfig::new(host) };
@@ -119,7 +134,7 @@ impl Host {
         );
         doors.open(built.into_iter().flatten());
         let listening = |address: SocketAddr| format!("`{address}` cannot be listened on");
-        let admin = admin::router(Arc::clone(&store), Arc::clone(&scheduler), metrics);
+        let admin = admin::router(Arc::clone(&store), Arc::clone(&scheduler), metrics, Arc::clone(&failed));
         let admin = Server::start(server.listen.admin, admin).await.with_context(|| listening(server.listen.admin))?;
         let public = Server::start(server.listen.public, Arc::new(ingress).router()).await;
         let public = public.with_context(|| listening(server.listen.public))?;
@@ -142,8 +157,8 @@ impl Host {
             connections,
             doors,
             apps,
+            failed,
             clock,
-            seed,
             public,
             admin,
             retention,
@@ -179,10 +194,17 @@ impl Host {
         &self.scheduler
     }
 
+    /// The names of the apps whose plugins cannot be installed.
+    pub fn failed(&self) -> Vec<String> {
+        self.failed.names()
+    }
+
     /// Puts an app in the place of the one with the same name, or adds it. What runs goes on with the old one; when the new
     /// one cannot be installed, everything stays as it was.
     pub async fn replace(&mut self, app: config::App) -> Result<()> {
-        apps::install(&app, &self.store, &self.runtime, &self.pipeline, self.clock.now(), self.seed).await?;
+        let plugins = apps::load(&app, &self.runtime).await?;
+        apps::install(&app, plugins, &self.store, &self.pipeline, self.clock.now()).await?;
+        self.failed.remove(&app.name);
         self.apps.insert(app.name.clone(), app);
         let mut doors = Vec::new();
         for app in self.apps.values() {

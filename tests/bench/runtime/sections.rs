@@ -12,7 +12,7 @@ use crate::echo::Echo;
 use crate::in_flight::Held;
 use crate::measure::{Case, Effort, Timing, in_turns};
 use crate::node::Node;
-use crate::subject::{About, NOW, Subject};
+use crate::subject::{About, Subject};
 use crate::table::{Table, time};
 use crate::{in_flight, settings};
 
@@ -183,7 +183,7 @@ impl Bench {
                 let runtime = Runtime::new(RuntimeConfig::default(), cache.clone())?;
                 runtime.reserve([component.as_slice()]).map_err(|error| anyhow!("{error:#}"))?;
                 let started = Instant::now();
-                self.executor.block_on(runtime.install(component.clone(), Grants::usual(), NOW, 1))?;
+                self.executor.block_on(runtime.install(component.clone(), Grants::usual()))?;
                 Ok(started.elapsed())
             };
             let size = bytes(component.len() as u64);

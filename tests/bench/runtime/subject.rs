@@ -45,8 +45,7 @@ impl Subject {
         let cache = ArtifactCache::in_folder(&tradewind_tests::artifacts_folder()?)?;
         let runtime = Runtime::new(config, cache)?;
         let bytes = tradewind_tests::plugin(name)?;
-        let plugin =
-            runtime.install(bytes, Grants::usual(), NOW, 1).await.with_context(|| format!("plugin `{name}`"))?;
+        let plugin = runtime.install(bytes, Grants::usual()).await.with_context(|| format!("plugin `{name}`"))?;
         Ok(Self {
             runtime: Arc::new(runtime),
             plugin: Arc::new(plugin),

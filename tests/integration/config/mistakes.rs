@@ -387,6 +387,13 @@ fn mistakes_in_plugins() {
 #[test]
 fn what_may_be_wrong_is_a_warning() {
     let mut mistakes = Mistakes::default();
+    for open in ["0.0.0.0:9090", "[::]:9090", "10.0.0.5:9090", "[::ffff:10.0.0.5]:9090"] {
+        mistakes.warns(
+            "127.0.0.1:9090",
+            open,
+            &format!("tradewind.toml:6:9: listen.admin: `{open}` can be reached from other machines, and this door has no authentication; "),
+        );
+    }
     let secret = "client_secret = { env = \"SECRET\" }";
     let with = |key: &str| format!("{secret}\n{key}");
     mistakes.warns(

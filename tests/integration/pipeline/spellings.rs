@@ -9,8 +9,8 @@ use tradewind_model::Shop;
 use tradewind_runtime::Grants;
 use tradewind_store::Unit;
 use tradewind_tests::host::{APP, TestHost, value};
+use tradewind_tests::runtime;
 use tradewind_tests::stores::{Build as _, NOW_MS, Place, commit, on_both, other_shop, product, shop};
-use tradewind_tests::{NOW, SEED, runtime};
 
 const MODELS: &str = r#"[
     {"name": "shopify/product", "fields": [
@@ -156,7 +156,7 @@ async fn host_of(place: &Place, all_shops: bool) -> TestHost {
     let grants = Grants { all_shops, ..Grants::usual() };
     for app in [APP, "other"] {
         let bytes = tradewind_tests::plugin("puppet").unwrap();
-        let puppet = runtime().install(bytes, grants.clone(), NOW, SEED).await.unwrap();
+        let puppet = runtime().install(bytes, grants.clone()).await.unwrap();
         host.install(app, MODELS, vec![("puppet", puppet.into())]).await;
     }
     let foreign = Shop::new("other", &*shop().id);

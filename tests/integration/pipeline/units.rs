@@ -388,3 +388,23 @@ async fn what_cannot_be_read_parks() {
     })
     .await;
 }
+
+/// An app that is configured and cannot be installed is mended by a person, which takes longer than a deployment.
+#[tokio::test]
+async fn jobs_of_an_app_that_is_expected_wait_however_old_they_are() {
+    on_both(async |place| {
+        let host = TestHost::bare(&place).await;
+        host.pipeline.expect(APP);
+        play(&host, json!({})).await;
+        host.move_to(host.now_ms() + 2 * NOT_INSTALLED_PARK_AFTER_MS);
+        let ends = host.drain().await;
+        assert!(matches!(ends[..], [Ended::Again { attempts: 0, .. }]), "{ends:?}");
+        let puppet = tradewind_tests::installed("puppet").await.unwrap();
+        host.install(APP, MODELS, vec![("puppet", puppet)]).await;
+        host.move_to(host.now_ms() + NOT_INSTALLED_AFTER_MS);
+        host.drain().await;
+        assert_eq!(host.record("shopify/product", "1").await["title"], "Hat");
+        assert!(host.jobs().await.is_empty());
+    })
+    .await;
+}

@@ -18,7 +18,7 @@ use tradewind_runtime::{ArtifactCache, Failure, Grants, Limits, Plugin, Runtime,
 
 use super::Report;
 use super::memory::resident_bytes;
-use crate::{Fixture, NOW, SEED, artifacts_folder, install, plugin};
+use crate::{Fixture, artifacts_folder, install, plugin};
 
 const GOOD_WORKERS: u64 = 4;
 const HOSTILE_WORKERS: u64 = 4;
@@ -202,7 +202,7 @@ impl Run {
         let runtime = Runtime::new(config, ArtifactCache::none())?;
         while self.goes_on() {
             let bytes = damaged(&self.component, &mut rng);
-            match runtime.install(bytes, Grants::usual(), NOW, SEED).await {
+            match runtime.install(bytes, Grants::usual()).await {
                 Ok(plugin) => {
                     self.counts.installed.fetch_add(1, Ordering::Relaxed);
                     let call = Fixture::new("tag-product").product("null", r#"{"body":"Straw hats"}"#);

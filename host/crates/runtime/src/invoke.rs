@@ -167,6 +167,8 @@ pub(crate) async fn describe(
     // As in `call`.
     let permit = Arc::new(permit);
     let (mut store, processor) = store(plugin, limits, invocation, session, Arc::clone(&permit), seat.clone());
+    // A description that followed from the time could fail at any later start.
+    store.data_mut().wasi.stop_clock();
     guarded(&mut store, processor, seat, async |store| {
         let guest = plugin.pre.instantiate_async(&mut *store).await?;
         store.data_mut().instantiated = true;

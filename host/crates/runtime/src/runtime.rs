@@ -87,14 +87,20 @@ pub struct InstallError {
     pub problems: Vec<Problem>,
 }
 
+/// The time that `describe` sees, since 1970: the beginning of 2000. It stands still.
+const DESCRIBE_NOW: Duration = Duration::from_secs(946_684_800);
+
+/// Decides every random number that `describe` sees.
+const DESCRIBE_SEED: u64 = 0;
+
 /// More problems than this are one problem said many times.
 const PROBLEMS_SHOWN_MAX: usize = 100;
 
 fn listed(problems: &[Problem]) -> String {
     let mut list = String::new();
     for problem in problems.iter().take(PROBLEMS_SHOWN_MAX) {
-        // Writing into a `String` cannot fail.
-        let _ = write!(list, "\n  - {problem}");
+        // Writing into a `String` cannot fail. A line of the plugin's must not begin like one of ours.
+        let _ = write!(list, "\n  - {}", problem.to_string().replace('\n', "\n    "));
     }
     if problems.len() > PROBLEMS_SHOWN_MAX {
         let _ = write!(list, "\n  and {} more", problems.len() - PROBLEMS_SHOWN_MAX);
@@ -124,14 +130,9 @@ impl Runtime {
         self.pool_for(needs).map(drop)
     }
 
-    /// Installs a component under the runtime's own limits. `now` and `seed` are what its `describe` sees.
-    pub async fn install(
-        &self,
-        bytes: Vec<u8>,
-        grants: Grants,
-        now: Duration,
-        seed: u64,
-    ) -> Result<Plugin, InstallError> {
+    /// Installs a component under the runtime's own limits. What its `describe` says follows from the bytes alone: the time
+    /// and the random numbers that it sees are always the same.
+    pub async fn install(&self, bytes: Vec<u8>, grants: Grants) -> Result<Plugin, InstallError> {
         let failed = |problem| InstallError { problems: vec![problem] };
         let inspection = inspect(&bytes, &grants, &self.config.limits).map_err(|problems| InstallError { problems })?;
         let compile_error = |error: wasmtime::Error| failed(Problem::Compile { reason: format!("{error:#}") });
@@ -150,7 +151,7 @@ impl Runtime {
             from_cache,
         };
         let (description, problems) =
-            self.describe(&plugin, now, seed).await.map_err(|failure| failed(Problem::Describe(failure)))?;
+            self.describe(&plugin).await.map_err(|failure| failed(Problem::Describe(failure)))?;
         let problems: Vec<_> = problems.into_iter().chain(description.problems()).map(Problem::Description).collect();
         if !problems.is_empty() {
             return Err(InstallError { problems });
@@ -179,10 +180,10 @@ impl Runtime {
         call(plugin, plugin.limits.clone(), invocation, session, permit, seat).await
     }
 
-    async fn describe(&self, plugin: &Plugin, now: Duration, seed: u64) -> Result<(Description, Vec<String>), Failure> {
+    async fn describe(&self, plugin: &Plugin) -> Result<(Description, Vec<String>), Failure> {
         let permit = self.gate.enter("", plugin.needs.memory_bytes).await;
         let _running = self.ticker.running();
-        let invocation = Invocation::new("describe", Phase::Run, now, seed);
+        let invocation = Invocation::new("describe", Phase::Run, DESCRIBE_NOW, DESCRIBE_SEED);
         let seat = self.share.seat("", "");
         describe(plugin, plugin.limits.clone(), invocation, Box::new(NoSession), permit, seat).await
     }

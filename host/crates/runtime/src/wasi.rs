@@ -34,7 +34,12 @@ pub(crate) struct Wasi {
 impl Wasi {
     /// `now` is the time since 1970 at `started`; `seed` decides every random byte.
     pub(crate) fn new(now: Duration, started: Instant, seed: u64, log_bytes_max: u64) -> Self {
-        Self { context: None, seed, clock: Clock { now, started }, output: Output::new(log_bytes_max) }
+        Self { context: None, seed, clock: Clock { now, started: Some(started) }, output: Output::new(log_bytes_max) }
+    }
+
+    /// The same with a clock that stands still.
+    pub(crate) fn stop_clock(&mut self) {
+        self.clock.started = None;
     }
 
     fn build(seed: u64, clock: Clock, output: &Output) -> WasiCtx {
@@ -77,7 +82,14 @@ fn coarse(time: Duration) -> Duration {
 #[derive(Clone, Copy)]
 struct Clock {
     now: Duration,
-    started: Instant,
+    /// None when it stands still.
+    started: Option<Instant>,
+}
+
+impl Clock {
+    fn elapsed(&self) -> Duration {
+        self.started.map(|started| started.elapsed()).unwrap_or_default()
+    }
 }
 
 impl HostWallClock for Clock {
@@ -86,7 +98,7 @@ impl HostWallClock for Clock {
     }
 
     fn now(&self) -> Duration {
-        coarse(self.now + self.started.elapsed())
+        coarse(self.now + self.elapsed())
     }
 }
 
@@ -96,7 +108,7 @@ impl HostMonotonicClock for Clock {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(coarse(self.started.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(coarse(self.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

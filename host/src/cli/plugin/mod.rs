@@ -100,10 +100,10 @@ fn artifacts_folder(surroundings: &Surroundings) -> PathBuf {
 }
 
 /// Installs a component, and says so when it takes long.
-async fn install(runtime: &Runtime, path: &Path, grants: Grants, now: Duration) -> Result<Plugin, Fail> {
+async fn install(runtime: &Runtime, path: &Path, grants: Grants) -> Result<Plugin, Fail> {
     let bytes = read(path)?;
     let size = bytes.len();
-    let mut installing = std::pin::pin!(runtime.install(bytes, grants, now, 0));
+    let mut installing = std::pin::pin!(runtime.install(bytes, grants));
     if let Ok(installed) = tokio::time::timeout(Duration::from_secs(1), &mut installing).await {
         return Ok(installed?);
     }

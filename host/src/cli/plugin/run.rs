@@ -12,6 +12,7 @@ use tradewind_runtime::{Failure, Plugin};
 
 use super::try_out::{Ended, Report, Try, incoming_record, try_out};
 use super::{GrantArguments, block_on, install, read, sandbox, show};
+use crate::cli::text::{one_line, printable};
 use crate::cli::{Exit, Fail, Surroundings};
 
 pub(super) const EXAMPLES: &str = "\
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
     let params = json_file(arguments.params.as_deref())?.unwrap_or_else(|| Json::object([]));
     let runtime = sandbox(surroundings)?;
     let report = block_on(async {
-        let plugin = install(&runtime, &arguments.file, grants, surroundings.now).await?;
+        let plugin = install(&runtime, &arguments.file, grants).await?;
         let action = arguments.action(&plugin)?;
         let problems = action.param_problems(&params);
         if !problems.is_empty() {
@@ -93,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(Fail::failed)?);
     } else {
-        print!("{}", text(&report));
+        print!("{}", printable(&text(&report)));
     }
     Ok(report.failure().map_or(Exit::Fine, Exit::from))
 }
@@ -188,12 +189,11 @@ fn text(report: &Report) -> String {
     let mut out = String::new();
     section(&mut out, "changes that the action sees", &changes(&report.changes, true));
     if let Some(fields) = &report.skipped {
-        let fields = fields.join("`, `");
+        let (fields, action) = (one_line(&fields.join("`, `")), one_line(&report.action));
         // Writing into a `String` cannot fail.
         let _ = writeln!(
             out,
-            "skipped   `{}` runs when `{fields}` changed, so no sandbox was created; hint: `--anyway` runs it",
-            report.action
+            "skipped   `{action}` runs when `{fields}` changed, so no sandbox was created; hint: `--anyway` runs it"
         );
         return out;
     }
