@@ -124,7 +124,7 @@ fn doubling_name() -> String {
         let next = name.len();
         // A reference to what begins at a place, in base 62: zero is `_`, and each number is one less than it says.
         let place = base_62(last - 1);
-        name.push_str(&format!("TB{place}_B{place}_E"));
+        name += &format!("TB{place}_B{place}_E");
         last = next;
     }
     format!("_R{name}E")
@@ -380,7 +380,7 @@ async fn describe_sees_a_time_that_stands_still() {
       (with "room" (instance $room))"#;
     let random = StdRng::seed_from_u64(0).next_u64().cast_signed();
     let describe = format!(
-        r#"
+        r"
             (loop $again
               (if (i64.ne (call $monotonic) (i64.const 0)) (then unreachable))
               (call $wall (i32.const 8))
@@ -389,7 +389,7 @@ async fn describe_sees_a_time_that_stands_still() {
               (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
               (br_if $again (i32.lt_u (global.get $turns) (i32.const 2000))))
             (if (i64.ne (call $random) (i64.const {random})) (then unreachable))
-            (call $register)"#
+            (call $register)"
     );
     let plugin =
         install(&runtime(), Component { outer, module, with, describe: &describe, ..Component::default() }).await;

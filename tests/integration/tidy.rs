@@ -252,8 +252,8 @@ fn every_feature_is_shown_by_a_test_that_exists() {
     let text = read("docs/features.md");
     let tests: Vec<(String, String)> = sources().into_iter().map(|path| (module_path(&path), read(&path))).collect();
     let exists = |name: &str| {
-        let (module, test) = name.rsplit_once("::").unwrap_or(("", name));
-        let declared = format!("fn {test}(");
+        let (module, function) = name.rsplit_once("::").unwrap_or(("", name));
+        let declared = format!("fn {function}(");
         let module = module.strip_suffix("::tests").unwrap_or(module);
         // Unit tests stand in the file of what they test, or in `tests.rs` beside it.
         tests.iter().any(|(path, source)| {

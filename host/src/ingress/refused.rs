@@ -68,7 +68,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(refused.0.lock().unwrap().unsaid, 0);
         assert_eq!(said(1_000), 1);
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
         assert_eq!(said(1_000), REFUSED_LINES_MAX as usize);
     }
 }

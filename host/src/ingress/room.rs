@@ -125,22 +125,22 @@ mod tests {
     #[test]
     fn a_sender_and_an_app_fill_their_shares_and_nobody_elses() {
         let (room, app, other) = (Room::default(), Arc::from("a"), Arc::from("b"));
-        let fill = |peer, app: &Arc<str>| {
+        let fill = |peer, of: &Arc<str>| {
             let mut held = Vec::new();
             loop {
-                match room.enter(peer, app).and_then(|mut one| one.grow(1 << 20).map(|()| one)) {
+                match room.enter(peer, of).and_then(|mut one| one.grow(1 << 20).map(|()| one)) {
                     Ok(one) => held.push(one),
                     Err(full) => return (held, full),
                 }
             }
         };
-        let (first, full) = fill(peer(1), &app);
-        assert_eq!(full, Full("peer_kib_max"));
+        let (first, bound) = fill(peer(1), &app);
+        assert_eq!(bound, Full("peer_kib_max"));
         assert!(room.enter(peer(2), &app).unwrap().grow(1 << 20).is_ok());
-        let (second, full) = fill(peer(2), &app);
-        assert!(matches!(full.0, "peer_kib_max" | "app_kib_max"), "{full:?}");
-        let (third, full) = fill(peer(3), &app);
-        assert_eq!(full, Full("app_kib_max"));
+        let (second, bound) = fill(peer(2), &app);
+        assert!(matches!(bound.0, "peer_kib_max" | "app_kib_max"), "{bound:?}");
+        let (third, bound) = fill(peer(3), &app);
+        assert_eq!(bound, Full("app_kib_max"));
         assert!(room.enter(peer(3), &other).unwrap().grow(1 << 20).is_ok());
         drop((first, second, third));
         assert_eq!(fill(peer(3), &app).1, Full("peer_kib_max"));

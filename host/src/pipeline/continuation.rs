@@ -88,7 +88,7 @@ impl Snapshot {
     /// The record with its changes, as it was.
     fn restore(&self) -> Result<ActiveRecord, ActionError> {
         let after = self.doc.members().unwrap_or_default();
-        let changed: HashSet<&str> = self.changes.iter().map(|change| change.field.as_str()).collect();
+        let names: HashSet<&str> = self.changes.iter().map(|change| change.field.as_str()).collect();
         let mut before: Vec<(&str, &Json)> = Vec::new();
         let mut changes = self.changes.iter().peekable();
         // What was removed goes back in front of the next change, so that the changes come in the record's order.
@@ -100,7 +100,7 @@ impl Snapshot {
         };
         for (name, value) in &after {
             let change =
-                if changed.contains(name.as_str()) { removed_until(Some(name.as_str()), &mut before) } else { None };
+                if names.contains(name.as_str()) { removed_until(Some(name.as_str()), &mut before) } else { None };
             match change {
                 Some(change) => before.extend(change.previous.as_ref().map(|previous| (name.as_str(), previous))),
                 None => before.push((name, value)),

@@ -95,6 +95,15 @@ pub(crate) fn committed(shop: &Shop, seq: i64, new: NewJob, now_ms: i64) -> Job 
     }
 }
 
+/// What holds for jobs that may have killed a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspects<'a> {
+    /// One of them runs at a time.
+    pub(crate) alone: &'a Mutex<()>,
+    /// How often a host may die while a job runs, see [`DEATHS_MAX`].
+    pub(crate) deaths_max: u32,
+}
+
 /// Makes one attempt at a job. `suspects` is given for a job that another owner of its partition, or an earlier start of this
 /// host, has left: it may have been running when that one died.
 pub(crate) async fn attempt<R: Runs>(
@@ -103,7 +112,7 @@ pub(crate) async fn attempt<R: Runs>(
     tag: Tag,
     fence: Fence,
     now_ms: i64,
-    suspects: Option<&Mutex<()>>,
+    suspects: Option<Suspects<'_>>,
 ) -> Ended {
     let mut job = tag.job;
     if tag.stale {
@@ -128,13 +137,13 @@ pub(crate) async fn attempt<R: Runs>(
     let Some(suspects) = suspects else { return runs.run(&job, fence).await };
     // The first start of all is not written down.
     let deaths = job.starts + 1;
-    if deaths >= DEATHS_MAX {
+    if deaths >= suspects.deaths_max {
         let message =
             format!("the host died {deaths} times while it ran the job; hint: look what the plugin was given");
         return park(store, &job, fence, HOST_DIED, message, now_ms).await;
     }
     // What may have killed a host runs alone, so that what ran beside it then is not taken for it.
-    let _alone = if job.starts > 0 { Some(suspects.lock().await) } else { None };
+    let _alone = if job.starts > 0 { Some(suspects.alone.lock().await) } else { None };
     let mut unit = Unit::new(job.shop.clone(), now_ms);
     unit.fence = Some(fence.clone());
     unit.finish = Some(Finish { job: job.seq, how: How::Started });

@@ -81,6 +81,8 @@ pub struct Config {
     pub hand_over_ms: u64,
     /// Where attempts run; none for the executor that the scheduler runs on.
     pub workers: Option<tokio::runtime::Handle>,
+    /// How often the host may die while a job runs before the job is parked.
+    pub deaths_max: u32,
 }
 
 impl Config {
@@ -94,6 +96,7 @@ impl Config {
             poll_ms: limits::POLL_MS,
             hand_over_ms: limits::HAND_OVER_MS,
             workers: None,
+            deaths_max: DEATHS_MAX,
         }
     }
 }

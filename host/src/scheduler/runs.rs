@@ -12,7 +12,7 @@ use tradewind_model::schedule::Head;
 use tradewind_store::Fence;
 
 use super::Runs;
-use super::attempt::{Tag, attempt};
+use super::attempt::{Suspects, Tag, attempt};
 use super::driver::Driver;
 use super::limits::{ENDED_MAX, TROUBLE_PAUSE, UNKNOWN_PAUSE, doubled};
 use super::partitions::State;
@@ -74,8 +74,10 @@ impl<R: Runs> Driver<R> {
             let is_left_over = head.seq <= owned.left_over && !self.started_here.remove(&head.seq);
             let (store, runs, shared) = (Arc::clone(&self.store), Arc::clone(&self.runs), Arc::clone(&self.shared));
             let (tag, held) = (head.tag.clone(), fence.clone());
+            let deaths_max = self.config.deaths_max;
             let attempt = async move {
-                attempt(&store, &*runs, tag, held, now_ms, is_left_over.then_some(&shared.suspects)).await
+                let suspects = is_left_over.then_some(Suspects { alone: &shared.suspects, deaths_max });
+                attempt(&store, &*runs, tag, held, now_ms, suspects).await
             };
             let abort = match &self.config.workers {
                 Some(workers) => self.attempts.spawn_on(attempt, workers),

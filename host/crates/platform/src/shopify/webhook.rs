@@ -143,7 +143,7 @@ pub fn verify(headers: &impl Headers, body: &[u8], secrets: &SigningSecrets) -> 
 /// The generation of a request: that of its signature.
 fn names(headers: &impl Headers) -> Result<&'static Names, Refusal> {
     match (headers.count(WEBHOOK.signature), headers.count(EVENT.signature)) {
-        (0, 0) | (1.., 0) => Ok(&WEBHOOK),
+        (_, 0) => Ok(&WEBHOOK),
         (0, 1..) => Ok(&EVENT),
         (1.., 1..) => Err(Refusal::TwoKinds),
     }
@@ -165,16 +165,16 @@ pub fn named(headers: &impl Headers) -> (String, String) {
 
 fn read(headers: &impl Headers, names: &Names, body: &[u8]) -> Result<Webhook, Refusal> {
     let absent = |name: &&'static str| headers.header(name).is_none_or(<[u8]>::is_empty);
-    let named = if absent(&names.shop) { named_in(body) } else { None };
-    let required = [Some(names.shop).filter(|_| named.is_none()), Some(names.topic), Some(names.webhook_id)];
+    let from_body = if absent(&names.shop) { named_in(body) } else { None };
+    let required = [Some(names.shop).filter(|_| from_body.is_none()), Some(names.topic), Some(names.webhook_id)];
     let missing: Vec<_> = required.into_iter().flatten().filter(|name| absent(name)).collect();
     if !missing.is_empty() {
         return Err(Refusal::NoHeaders(missing));
     }
     let maybe = |name| text(headers, name);
     let text = |name| maybe(name).map(Option::unwrap_or_default);
-    let shop_domain = match named {
-        Some(named) => named,
+    let shop_domain = match from_body {
+        Some(shop) => shop,
         None => text(names.shop)?.to_ascii_lowercase(),
     };
     if !is_shop_domain(&shop_domain) {
