@@ -10,6 +10,7 @@ mod cache;
 mod check;
 mod cli;
 mod codes;
+mod compiling;
 mod config;
 mod conformance;
 mod contract;

@@ -124,7 +124,7 @@ fn doubling_name() -> String {
         let next = name.len();
         // A reference to what begins at a place, in base 62: zero is `_`, and each number is one less than it says.
         let place = base_62(last - 1);
-        name += &format!("TB{place}_B{place}_E");
+        name.extend(["TB", &place, "_B", &place, "_E"]);
         last = next;
     }
     format!("_R{name}E")

@@ -249,8 +249,14 @@ impl Served {
     pub async fn start(place: &Place, server: Server, clock: Arc<dyn Clock>) -> Self {
         Store::migrate(&place.location()).await.unwrap_or_else(|error| panic!("{error:?}"));
         let seen = Seen::new();
-        let start =
-            Start { clock, seed: SEED, host: "test".to_owned(), watch: Arc::new(seen.clone()), on_standstill: None };
+        let start = Start {
+            clock,
+            seed: SEED,
+            host: "test".to_owned(),
+            watch: Arc::new(seen.clone()),
+            on_standstill: None,
+            compiler: None,
+        };
         let host = Host::start(server, start).await.unwrap_or_else(|error| panic!("{error:#}"));
         Self { host, seen }
     }

@@ -7,6 +7,7 @@
 mod age;
 mod check;
 mod clock;
+mod compile_component;
 mod delivery;
 mod dev;
 mod doctor;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
+use tradewind_runtime::COMPILE_COMMAND;
 
 pub(crate) use exit::{Exit, Fail};
 
@@ -63,6 +65,9 @@ enum Command {
     /// Checks a store and says what to do about what is not well.
     #[command(after_help = doctor::HELP)]
     Doctor(doctor::Arguments),
+    /// Compiles a component from the standard input to the standard output; the host starts it for itself.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    CompileComponent(compile_component::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Job(command) => job::run(&command, &surroundings),
         Command::Delivery(command) => delivery::run(&command, &surroundings),
         Command::Doctor(arguments) => doctor::run(&arguments, &surroundings),
+        Command::CompileComponent(arguments) => compile_component::run(&arguments),
     };
     match ended {
         Ok(exit) => exit.into(),
@@ -96,6 +102,8 @@ pub(crate) struct Surroundings {
     pub(crate) cache: PathBuf,
     /// The store of commands that are not given one, from `TRADEWIND_STORE`.
     pub(crate) store: Option<String>,
+    /// This program, to be started again.
+    pub(crate) program: Option<PathBuf>,
     /// What an environment variable holds, for configurations that name one.
     pub(crate) environment: fn(&str) -> Option<OsString>,
 }
@@ -113,6 +121,7 @@ impl Surroundings {
             now,
             cache: cache.unwrap_or_else(std::env::temp_dir).join("tradewind"),
             store: store.map(|store| store.to_string_lossy().into_owned()),
+            program: std::env::current_exe().ok(),
             environment: |name| std::env::var_os(name),
         }
     }

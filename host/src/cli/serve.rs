@@ -95,6 +95,7 @@ pub(super) fn start(surroundings: &Surroundings) -> Start {
         host: format!("{process}-{now:x}"),
         watch: Arc::new(Unwatched),
         on_standstill: None,
+        compiler: surroundings.program.clone(),
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! To add one: a field, a line in [`KEYS`], and a row in `docs/configuration.md`.
 
+use std::path::Path;
+
+use tradewind_runtime::Compiler;
 use tradewind_store::{QUERY_MS_MAX, Quotas};
 
 use super::document::Section;
@@ -22,6 +25,11 @@ pub struct Limits {
     pub sandbox_bytes_max: u64,
     /// Milliseconds that a query of a plugin may run. 2,000: what a call may compute; a query that an index serves takes a few.
     pub query_ms_max: u64,
+    /// Milliseconds that compiling a plugin may take. 120,000: ten times what the largest language's runtime takes on a small
+    /// machine.
+    pub compile_ms_max: u64,
+    /// Bytes of memory that compiling a plugin may take. 4 GiB: the largest language's runtime takes one.
+    pub compile_memory_bytes_max: u64,
     /// Seconds that work under way has to end after the host is told to stop. 25: what orchestrators wait, 30, less the time to
     /// close what is open.
     pub drain_seconds: u64,
@@ -41,9 +49,22 @@ impl Default for Limits {
             tombstones_days: 30,
             sandbox_bytes_max: 4 << 30,
             query_ms_max: QUERY_MS_MAX,
+            compile_ms_max: 120_000,
+            compile_memory_bytes_max: 4 << 30,
             drain_seconds: 25,
             watchdog_seconds: 60,
             quotas: Quotas::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// A compiler within the limits: this program, started again.
+    pub fn compiler(&self, program: &Path) -> Compiler {
+        Compiler {
+            program: program.to_owned(),
+            ms_max: self.compile_ms_max,
+            memory_bytes_max: self.compile_memory_bytes_max,
         }
     }
 }
@@ -63,6 +84,8 @@ const KEYS: &[Key] = &[
     ("tombstones_days", |limits| &mut limits.tombstones_days, 1, DAYS_MAX),
     ("sandbox_bytes_max", |limits| &mut limits.sandbox_bytes_max, 128 << 20, 1 << 40),
     ("query_ms_max", |limits| &mut limits.query_ms_max, 10, 60_000),
+    ("compile_ms_max", |limits| &mut limits.compile_ms_max, 1_000, 3_600_000),
+    ("compile_memory_bytes_max", |limits| &mut limits.compile_memory_bytes_max, 256 << 20, 1 << 40),
     ("drain_seconds", |limits| &mut limits.drain_seconds, 0, 3_600),
     ("watchdog_seconds", |limits| &mut limits.watchdog_seconds, 5, 3_600),
     ("shop_jobs_waiting_max", |limits| &mut limits.quotas.shop_jobs_waiting_max, 100, 10_000_000),

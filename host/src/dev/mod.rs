@@ -96,7 +96,9 @@ impl World {
         server.limits.drain_seconds = 2;
         server.apps = vec![app.clone()];
         let host = format!("dev-{}", std::process::id());
-        let mut host = Host::start(server, Start { clock, seed, host, watch: feed as _, on_standstill: None }).await?;
+        let mut host =
+            Host::start(server, Start { clock, seed, host, watch: feed as _, on_standstill: None, compiler: None })
+                .await?;
         if !host.failed().is_empty() {
             // There is no other app to run: the second try gives the reason.
             host.replace(app.clone()).await?;

@@ -14,6 +14,7 @@ mod workers;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ pub struct Start {
     pub watch: Arc<dyn Watch>,
     /// Ends a process that stands still; none where nobody would start it again.
     pub on_standstill: Option<OnStandstill>,
+    /// The program that compiles plugins in a process of its own, `tradewind` itself; none to compile in this process, which
+    /// nothing bounds.
+    pub compiler: Option<PathBuf>,
 }
 
 /// A host that runs.
@@ -73,7 +77,7 @@ impl Host {
     /// Starts everything that a configuration says. The store has to be migrated. An app whose plugins cannot be installed is
     /// [`failed`](Self::failed) until it is replaced.
     pub async fn start(server: config::Server, start: Start) -> Result<Self> {
-        let Start { clock, seed, host, watch, on_standstill } = start;
+        let Start { clock, seed, host, watch, on_standstill, compiler } = start;
         let workers = workers::Workers::start().context("the threads that run plugins")?;
         let metrics = Arc::new(Metrics::install());
         let added_up = metrics.add_up();
@@ -88,6 +92,10 @@ impl Host {
         };
         let artifacts = ArtifactCache::in_folder(&server.cache.artifacts)
             .with_context(|| format!("the folder of compiled plugins, `{}`", server.cache.artifacts.display()))?;
+        let artifacts = match &compiler {
+            Some(program) => artifacts.with_compiler(server.limits.compiler(program)),
+            None => artifacts,
+        };
         let runtime = Arc::new(Runtime::new(runtime, artifacts)?);
         install_tls();
         let agent = concat!("Tradewind/", env!("CARGO_PKG_VERSION"));

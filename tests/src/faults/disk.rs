@@ -16,7 +16,7 @@ const BALLAST: &str = "ballast";
 fn around(folder: &Path) -> Vec<String> {
     let folder = folder.display();
     let script = format!(
-        "mount -t tmpfs -o size=24m none {folder} && dd if=/dev/zero of={folder}/{BALLAST} bs=1M count=16 2>/dev/null \
+        "mount -t tmpfs -o size=40m none {folder} && dd if=/dev/zero of={folder}/{BALLAST} bs=1M count=32 2>/dev/null \
          && exec \"$0\" \"$@\""
     );
     ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script].map(str::to_owned).into()

@@ -13,16 +13,19 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::compiler::Compiler;
+
 /// Where compiled components are kept.
 #[derive(Clone, Debug)]
 pub struct ArtifactCache {
     folder: Option<PathBuf>,
+    compiler: Option<Compiler>,
 }
 
 impl ArtifactCache {
     /// Keeps nothing.
     pub fn none() -> Self {
-        Self { folder: None }
+        Self { folder: None, compiler: None }
     }
 
     /// Keeps artifacts in `folder`, which is created for the owner alone.
@@ -33,20 +36,34 @@ impl ArtifactCache {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         }
-        Ok(Self { folder: Some(folder.to_owned()) })
+        Ok(Self { folder: Some(folder.to_owned()), compiler: None })
+    }
+
+    /// With a compiler in a process of its own; without one it is on a thread of this process, which nothing bounds.
+    #[must_use]
+    pub fn with_compiler(self, compiler: Compiler) -> Self {
+        Self { compiler: Some(compiler), ..self }
     }
 
     /// The compiled component, and whether it came from the cache. Compiles on this thread, so call it from one that may
     /// block. Keeping the artifact is an attempt: a full disk costs time, not the plugin.
-    pub(crate) fn load_or_compile(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<(Component, bool)> {
-        let Some(folder) = &self.folder else { return Ok((Component::new(engine, bytes)?, false)) };
-        let path = folder.join(key(engine, bytes));
-        if let Some(component) = load(engine, &path) {
+    pub(crate) fn load_or_compile(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+        counts_instructions: bool,
+    ) -> wasmtime::Result<(Component, bool)> {
+        let path = self.folder.as_ref().map(|folder| folder.join(key(engine, bytes)));
+        if let Some(component) = path.as_ref().and_then(|path| load(engine, path)) {
             return Ok((component, true));
         }
-        let artifact = engine.precompile_component(bytes)?;
-        if store(folder, &path, &artifact).is_ok()
-            && let Some(component) = load(engine, &path)
+        let artifact = match &self.compiler {
+            Some(compiler) => compiler.compile(bytes, counts_instructions)?,
+            None => engine.precompile_component(bytes)?,
+        };
+        if let (Some(folder), Some(path)) = (&self.folder, &path)
+            && store(folder, path, &artifact).is_ok()
+            && let Some(component) = load(engine, path)
         {
             return Ok((component, false));
         }
@@ -92,9 +109,9 @@ fn deserialize_file(engine: &Engine, path: &Path) -> wasmtime::Result<Component>
     unsafe { Component::deserialize_file(engine, path) }
 }
 
-#[expect(unsafe_code, reason = "the bytes were made by this engine a moment ago")]
+#[expect(unsafe_code, reason = "the bytes were made a moment ago, by this engine or our own program")]
 fn deserialize(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `artifact` is the unchanged output of `precompile_component` of this engine.
+    // SAFETY: `artifact` is the unchanged output of `precompile_component`, of this engine or of one in our own program.
     unsafe { Component::deserialize(engine, artifact) }
 }
 

@@ -11,6 +11,7 @@ mod artifacts;
 mod bindings;
 mod call;
 mod check;
+mod compiler;
 mod failure;
 pub mod fake;
 mod gate;
@@ -29,6 +30,7 @@ mod wasi;
 
 pub use artifacts::ArtifactCache;
 pub use check::{Grants, Inspection, Needs, Problem, inspect};
+pub use compiler::{COMPILE_COMMAND, Compiler, compile_stdin};
 pub use failure::{Failure, Frames};
 pub use invoke::{Invocation, Outcome, Phase};
 pub use limits::{COMPONENT_BYTES_MAX, Limit, LimitExceeded, Limits, STACK_BYTES_MAX, TICK};

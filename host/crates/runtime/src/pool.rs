@@ -64,7 +64,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// `needs` is what one slot must at least offer.
     pub(crate) fn new(config: &RuntimeConfig, needs: Needs) -> wasmtime::Result<Self> {
-        let mut engine = base(config);
+        let mut engine = compiling(config.count_instructions);
         if !config.pooled {
             engine.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             return Ok(Self { engine: Engine::new(&engine)?, needs: None });
@@ -104,12 +104,14 @@ fn offer(limits: &Limits, needs: Needs) -> Needs {
 /// What is not set here is at the sandbox's default, which measured best: without copy-on-write images an empty call of a
 /// QuickJS plugin takes 228 µs instead of 107, with tables filled at once a Rust plugin's takes 20 µs instead of 12, and
 /// dense images, or images in memory files, change nothing.
-fn base(config: &RuntimeConfig) -> Config {
+///
+/// It decides the machine code, so a compiler in another process has it too.
+pub(crate) fn compiling(counts_instructions: bool) -> Config {
     let mut engine = Config::new();
     engine
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
-        .consume_fuel(config.count_instructions)
+        .consume_fuel(counts_instructions)
         .max_wasm_stack(usize::try_from(STACK_BYTES_MAX).unwrap_or(usize::MAX))
         // A backtrace with names needs no debug information; line numbers would need all of it.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)

@@ -202,8 +202,9 @@ impl Runtime {
     }
 
     async fn compile(&self, pool: Arc<Pool>, bytes: Vec<u8>) -> wasmtime::Result<(Component, bool)> {
-        let artifacts = self.artifacts.clone();
-        let compiled = tokio::task::spawn_blocking(move || artifacts.load_or_compile(&pool.engine, &bytes)).await;
+        let (artifacts, counts) = (self.artifacts.clone(), self.config.count_instructions);
+        let compiled =
+            tokio::task::spawn_blocking(move || artifacts.load_or_compile(&pool.engine, &bytes, counts)).await;
         compiled.unwrap_or_else(|error| Err(wasmtime::format_err!("the compiler stopped: {error}")))
     }
 }

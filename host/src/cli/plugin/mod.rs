@@ -91,6 +91,10 @@ fn sandbox(surroundings: &Surroundings) -> Result<Runtime, Fail> {
         eprintln!("warning: compiled plugins are not kept, because `{}` cannot be used: {error}", folder.display());
         ArtifactCache::none()
     });
+    let artifacts = match &surroundings.program {
+        Some(program) => artifacts.with_compiler(crate::config::Limits::default().compiler(program)),
+        None => artifacts,
+    };
     let config = RuntimeConfig { pooled: false, count_instructions: true, ..RuntimeConfig::default() };
     Runtime::new(config, artifacts).map_err(|error| Fail::failed(format_args!("cannot start the sandbox: {error}")))
 }
