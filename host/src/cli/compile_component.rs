@@ -2,7 +2,7 @@
 
 use tradewind_runtime::compile_stdin;
 
-use super::{Exit, Fail};
+use super::Exit;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -14,13 +14,13 @@ pub(super) struct Arguments {
     counts_instructions: u8,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Exit, Fail> {
+pub(super) fn run(arguments: &Arguments) -> Exit {
     let Arguments { ms_max, memory_bytes_max, counts_instructions } = *arguments;
     match compile_stdin(ms_max, memory_bytes_max, counts_instructions != 0) {
-        Ok(()) => Ok(Exit::Fine),
+        Ok(()) => Exit::Fine,
         Err(error) => {
             eprintln!("{error:#}");
-            Ok(Exit::NotInstalled)
+            Exit::NotInstalled
         }
     }
 }

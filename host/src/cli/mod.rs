@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
         Command::Job(command) => job::run(&command, &surroundings),
         Command::Delivery(command) => delivery::run(&command, &surroundings),
         Command::Doctor(arguments) => doctor::run(&arguments, &surroundings),
-        Command::CompileComponent(arguments) => compile_component::run(&arguments),
+        Command::CompileComponent(arguments) => Ok(compile_component::run(&arguments)),
     };
     match ended {
         Ok(exit) => exit.into(),
