@@ -247,11 +247,10 @@ fn module_name(path: &str) -> &str {
 /// Requirements that `docs/features.md` lists.
 const REQUIREMENTS: usize = 164;
 
-#[test]
-fn every_feature_is_shown_by_a_test_that_exists() {
-    let text = read("docs/features.md");
+/// Whether there is a test of a name, which is a path of modules.
+fn tests_by_name() -> impl Fn(&str) -> bool {
     let tests: Vec<(String, String)> = sources().into_iter().map(|path| (module_path(&path), read(&path))).collect();
-    let exists = |name: &str| {
+    move |name| {
         let (module, function) = name.rsplit_once("::").unwrap_or(("", name));
         let declared = format!("fn {function}(");
         let module = module.strip_suffix("::tests").unwrap_or(module);
@@ -260,7 +259,21 @@ fn every_feature_is_shown_by_a_test_that_exists() {
             let path = path.strip_suffix("::tests").unwrap_or(path);
             path.ends_with(module) && source.contains(&declared)
         })
-    };
+    }
+}
+
+#[test]
+fn every_promise_is_held_by_a_test_that_exists() {
+    let (text, exists) = (read("docs/security.md"), tests_by_name());
+    let names: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+    assert!(names.len() > 40, "{}", names.len());
+    let broken = names.into_iter().filter(|name| !exists(name)).map(|name| format!("there is no test `{name}`"));
+    assert_none("`docs/security.md` names tests", &broken.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_feature_is_shown_by_a_test_that_exists() {
+    let (text, exists) = (read("docs/features.md"), tests_by_name());
     let mut broken = Vec::new();
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| R")).collect();
     for (at, row) in rows.iter().enumerate() {
