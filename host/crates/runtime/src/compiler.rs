@@ -57,10 +57,14 @@ impl Compiler {
         let program = self.program.display();
         let child = child.map_err(|error| format_err!("the compiler, `{program}`, cannot be started: {error}"))?;
         let (artifact, said, status) = self.talk(child, component)?;
-        if let (true, Some(artifact)) = (status.success(), &artifact) {
-            return Ok(artifact.clone());
+        match artifact {
+            // What was cut off is no machine code.
+            Some(artifact) if artifact.len() as u64 >= ARTIFACT_BYTES_MAX => {
+                bail!("the machine code has {ARTIFACT_BYTES_MAX} bytes or more (`artifact_bytes_max`)")
+            }
+            Some(artifact) if status.success() => Ok(artifact),
+            artifact => Err(self.why(artifact.is_none(), status, &said)),
         }
-        Err(self.why(artifact.is_none(), status, &said))
     }
 
     /// Hands the component over and waits for the machine code, or for the deadline: then there is none.
