@@ -32,7 +32,7 @@ impl Mapper for Shopify {
         if let Some(misfit) = misfit(report, &members.members) {
             return Err(misfit.into());
         }
-        let Some(table) = table_of(report.topic) else { return Ok(Vec::new()) };
+        let Some(table) = Table::of_topic(report.topic) else { return Ok(Vec::new()) };
         let id = members.id()?;
         if report.topic.ends_with("/delete") {
             let deleted_us = report.triggered_ms.map(|ms| ms.saturating_mul(1_000));
@@ -65,11 +65,7 @@ pub fn subject(topic: &str, body: &str) -> Result<Option<RecordKey>, InvalidJson
     }
     let subject: Subject<'_> = serde_json::from_str(body).map_err(|error| InvalidJson { reason: error.to_string() })?;
     let id = subject.id.and_then(|id| id_text(id.get()));
-    Ok(table_of(topic).zip(id).map(|(table, id)| RecordKey::new(table.model, id)))
-}
-
-fn table_of(topic: &str) -> Option<&'static Table> {
-    TABLES.iter().copied().find(|table| table.topics.contains(&topic))
+    Ok(Table::of_topic(topic).zip(id).map(|(table, id)| RecordKey::new(table.model, id)))
 }
 
 /// A payload's object.

@@ -6,6 +6,7 @@
 
 use tradewind_model::Json;
 
+use super::models::{COMMON_MEMBERS, Table};
 use super::webhook::shop_of;
 use crate::mapping::{Misfit, Report};
 
@@ -51,6 +52,13 @@ pub(super) fn misfit(report: &Report<'_>, members: &[(String, Json)]) -> Option<
         }
         _ => {}
     }
+    let is_deletion = report.topic.ends_with("/delete");
+    if let Some(table) = Table::of_topic(report.topic).filter(|_| kind.is_none() && !is_deletion)
+        && members.iter().any(|(name, _)| !COMMON_MEMBERS.contains(&name.as_str()))
+        && !members.iter().any(|(name, _)| table.marks(name))
+    {
+        return shape(format!("none of its members is one of `{}`", table.model));
+    }
     if report.topic == "products/delete" && members.len() > DELETION_MEMBERS_MAX {
         return shape(format!("a deletion has an id and little else, this body has {} members", members.len()));
     }
@@ -86,6 +94,12 @@ mod tests {
             ("app/uninstalled", shop),
             ("shop/redact", r#"{"shop_id":1,"shop_domain":"Hats.myshopify.com"}"#),
             ("something/else", product),
+            // Parts, as subscriptions with chosen fields send them.
+            ("products/update", r#"{"id":1}"#),
+            ("products/update", r#"{"id":1,"updated_at":"2026-05-01T10:00:00Z","metafields":[]}"#),
+            ("products/update", r#"{"id":1,"variants":[]}"#),
+            ("products/update", r#"{"id":1,"variant_gids":[],"a_new_member":7}"#),
+            ("products/update", r#"{"id":1,"admin_graphql_api_id":"gid://shopify/Product/1","a_new_member":7}"#),
         ] {
             assert_eq!(of(topic, body), None, "{topic} {body}");
         }
@@ -95,6 +109,13 @@ mod tests {
             ("products/update", shop),
             ("products/update", order),
             ("orders/create", product),
+            // A cart, a domain and a payment have no global id.
+            (
+                "products/update",
+                r#"{"id":"c1","token":"c1","line_items":[],"note":null,"updated_at":"x","created_at":"x"}"#,
+            ),
+            ("products/create", r#"{"id":1,"host":"hats.example","ssl_enabled":true}"#),
+            ("products/update", r#"{"id":1,"order_id":2,"amount":"1.00","currency":"EUR"}"#),
             ("products/delete", product.replace('}', r#","a":1,"b":2}"#).as_str()),
         ] {
             assert_eq!(of(topic, body), Some("wrong shape"), "{topic} {body}");

@@ -87,6 +87,18 @@ impl Table {
         self.columns.iter().find(|column| column.member == member).map(|column| (column.field, column.of))
     }
 
+    /// The table of what a topic reports.
+    pub(crate) fn of_topic(topic: &str) -> Option<&'static Self> {
+        TABLES.iter().copied().find(|table| table.topics.contains(&topic))
+    }
+
+    /// Whether a member is one of this model's own, and not of those that every payload has.
+    pub(crate) fn marks(&self, member: &str) -> bool {
+        let is_common = COMMON_MEMBERS.contains(&member);
+        let is_child = self.children.iter().any(|nested| nested.member == member);
+        !is_common && (self.field(member).is_some() || is_child || self.ignored.contains(&member))
+    }
+
     /// A name for a member that has no column: not a column's field, nor a system field.
     pub(crate) fn free_name(&self, name: String) -> String {
         let is_taken = self.columns.iter().any(|column| column.field == name) || SYSTEM_FIELDS.contains(&name.as_str());
@@ -122,6 +134,10 @@ impl Table {
         Model { name: self.model.to_owned(), fields, uniques: Vec::new() }
     }
 }
+
+/// Members that payloads of every kind have, which say nothing of what it is.
+pub(crate) const COMMON_MEMBERS: [&str; 6] =
+    ["id", "admin_graphql_api_id", "created_at", "updated_at", "metafields", "private_metafields"];
 
 const GID: Column = column("admin_graphql_api_id", "adminGraphqlApiId", Of::Text);
 const CREATED: Column = column("created_at", "shopifyCreatedAt", Of::Time);

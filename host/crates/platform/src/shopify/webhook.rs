@@ -113,13 +113,18 @@ pub const HEADER_BYTES_MAX: usize = 400;
 const SHOP_MEMBERS: [&str; 2] = ["myshopify_domain", "shop_domain"];
 
 /// Checks of the headers what can be checked before the body is read: one signature of one kind, in the right form, and no
-/// security header twice. A request that fails costs its sender more than the host.
+/// security header twice or of the other generation. A request that fails costs its sender more than the host.
 pub fn check_headers(headers: &impl Headers) -> Result<(), Refusal> {
     let names = names(headers)?;
     let once =
         [names.signature, names.topic, names.shop, names.version, names.webhook_id, names.event_id, names.triggered];
     if let Some(name) = once.into_iter().find(|name| headers.count(name) > 1) {
         return Err(Refusal::BadHeader { name, problem: "is there more than once" });
+    }
+    let other = if names.signature == WEBHOOK.signature { &EVENT } else { &WEBHOOK };
+    let others = [other.topic, other.shop, other.version, other.webhook_id, other.event_id, other.triggered];
+    if let Some(name) = others.into_iter().find(|name| headers.count(name) > 0) {
+        return Err(Refusal::BadHeader { name, problem: "is of another generation than the signature" });
     }
     let signature = headers.header(names.signature).ok_or(Refusal::NoSignature(names.signature))?;
     if is_signature(signature) { Ok(()) } else { Err(Refusal::WrongSignature) }
@@ -305,12 +310,19 @@ mod tests {
             request.push((name.to_owned(), "another".to_owned()));
             check_headers(&request)
         };
+        let mut with_event = request();
+        with_event.extend(["a", "b"].map(|id| ("X-Shopify-Event-Id".to_owned(), id.to_owned())));
+        assert!(matches!(check_headers(&with_event), Err(Refusal::BadHeader { name: "x-shopify-event-id", .. })));
         let names = ["Hmac-Sha256", "Topic", "Shop-Domain", "API-Version", "Webhook-Id", "Triggered-At"];
         for name in names.map(|name| format!("X-Shopify-{name}")) {
             assert!(matches!(doubled(&name), Err(Refusal::BadHeader { .. })), "{name}");
         }
         assert_eq!(doubled("Shopify-Hmac-Sha256"), Err(Refusal::TwoKinds));
         assert_eq!(doubled("X-Shopify-Name"), Ok(()));
+        for name in ["topic", "shop-domain", "api-version", "webhook-id", "event-id", "triggered-at"] {
+            let refused = doubled(&format!("Shopify-{name}")).unwrap_err().to_string();
+            assert_eq!(refused, format!("the header `shopify-{name}` is of another generation than the signature"));
+        }
         for form in ["fake", "=", &"A".repeat(44), &format!("{}!=", "A".repeat(42)), &"A".repeat(1_000)] {
             let mut request = request();
             request[0].1 = (*form).to_owned();
