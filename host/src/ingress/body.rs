@@ -21,28 +21,38 @@ pub const DEPTH_MAX: usize = 100;
 /// How fast a body has to come, in bytes a second. 10 KiB: a hundredth of what the slowest platform has.
 pub const BODY_RATE_MIN: u32 = 10 << 10;
 
+/// How long a body may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BodyBounds {
+    /// Bytes at most.
+    pub(super) bytes_max: u64,
+    /// At most, whatever comes.
+    pub(super) time_max: Duration,
+    /// Bytes a second at least, after a grace of two seconds; 0 for any rate.
+    pub(super) rate_min: u32,
+}
+
 /// How long a body may take whatever its rate. 2 seconds: a packet that was lost comes again by then.
 const BODY_GRACE: Duration = Duration::from_secs(2);
 
-/// Reads a body of at most `max` bytes that arrives within `time_max` and not slower than [`BODY_RATE_MIN`], as long as
-/// there is room.
+/// Reads a body within its bounds, as long as there is room.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
-    max: u64,
-    time_max: Duration,
+    bounds: BodyBounds,
     room: &mut Held<'_>,
 ) -> Result<Bytes, Answer> {
+    let max = bounds.bytes_max;
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(Answer::TooLarge { max });
     }
     let started = Instant::now();
     let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
+    let mut whole = BytesMut::new();
     let mut length = 0;
     loop {
-        let until = started + time_max.min(BODY_GRACE + Duration::from_secs(1) * length / BODY_RATE_MIN);
+        let until = started + bounds.time_for(length);
         let Some(frame) = timeout_at(until, body.frame()).await.map_err(|_| Answer::TooSlow)? else { break };
         let frame = frame.map_err(|error| Answer::Broken(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -54,17 +64,26 @@ pub(super) async fn read(
         match &first {
             // Most bodies come in one piece, which is kept as it is.
             None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
+            Some(first) => {
+                if whole.is_empty() {
+                    whole.extend_from_slice(first);
+                }
+                whole.extend_from_slice(&data);
+            }
         }
     }
-    let first = first.unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(first);
+    // Of one piece, or none.
+    Ok(if whole.is_empty() { first.unwrap_or_default() } else { whole.freeze() })
+}
+
+impl BodyBounds {
+    /// How long it may take until more comes than these bytes.
+    fn time_for(self, length: u32) -> Duration {
+        if self.rate_min == 0 {
+            return self.time_max;
+        }
+        self.time_max.min(BODY_GRACE + Duration::from_secs(1) * length / self.rate_min)
     }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
 }
 
 impl From<Full> for Answer {
@@ -115,31 +134,48 @@ mod tests {
     use super::super::room::Room;
     use super::*;
 
-    /// Reads a body that comes in pieces, one each so often; says how long that took.
-    async fn read_slowly(pieces: u32, bytes: usize, every: Duration) -> (Result<usize, Answer>, Duration) {
+    /// Reads a body that comes in pieces, one a second; says how long that took.
+    async fn read_slowly(pieces: u32, bytes: usize, rate_min: u32) -> (Result<usize, Answer>, Duration) {
+        let every = Duration::from_secs(1);
         let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
             tokio::time::sleep(every).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))
         });
         let (room, started) = (Room::default(), Instant::now());
         let mut held = room.enter(Ipv4Addr::LOCALHOST.into(), &Arc::from("app")).unwrap();
-        let (headers, max) = (HeaderMap::new(), 10 << 20);
-        let body = read(&headers, Body::from_stream(pieces), max, BODY_TIME_MAX, &mut held).await;
+        let bounds = BodyBounds { bytes_max: 10 << 20, time_max: BODY_TIME_MAX, rate_min };
+        let body = read(&HeaderMap::new(), Body::from_stream(pieces), bounds, &mut held).await;
         (body.map(|body| body.len()), started.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_has_a_least_rate() {
         let second = Duration::from_secs(1);
-        let (slow, took) = read_slowly(100, 1, second).await;
+        let (slow, took) = read_slowly(100, 1, BODY_RATE_MIN).await;
         assert_eq!(slow, Err(Answer::TooSlow));
         assert!(took < BODY_GRACE + second, "{took:?}");
         // Half of the rate: the grace is used up after four seconds.
-        let (slow, took) = read_slowly(100, 5 << 10, second).await;
+        let (slow, took) = read_slowly(100, 5 << 10, BODY_RATE_MIN).await;
         assert_eq!(slow, Err(Answer::TooSlow));
         assert!(took > 3 * second && took < 5 * second, "{took:?}");
-        assert_eq!(read_slowly(9, 10 << 10, second).await.0, Ok(90 << 10));
-        assert_eq!(read_slowly(11, 100 << 10, second).await, (Err(Answer::TooSlow), BODY_TIME_MAX));
+        assert_eq!(read_slowly(9, 10 << 10, BODY_RATE_MIN).await.0, Ok(90 << 10));
+        assert_eq!(read_slowly(11, 100 << 10, BODY_RATE_MIN).await, (Err(Answer::TooSlow), BODY_TIME_MAX));
+        assert_eq!(read_slowly(9, 1, 0).await.0, Ok(9));
+        assert_eq!(read_slowly(11, 1, 0).await, (Err(Answer::TooSlow), BODY_TIME_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_the_same_in_any_pieces() {
+        let sent: Vec<u8> = (0..1_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        for piece in [1, 7, 999, 1_000] {
+            let pieces: Vec<_> =
+                sent.chunks(piece).map(|one| Ok::<_, std::io::Error>(Bytes::copy_from_slice(one))).collect();
+            let room = Room::default();
+            let mut held = room.enter(Ipv4Addr::LOCALHOST.into(), &Arc::from("app")).unwrap();
+            let bounds = BodyBounds { bytes_max: 1_000, time_max: BODY_TIME_MAX, rate_min: BODY_RATE_MIN };
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            assert_eq!(read(&HeaderMap::new(), body, bounds, &mut held).await.unwrap(), sent, "{piece}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that idles can be closed at any time without losing anything, so the longest idle makes room for who comes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 /// Connections at once. 4,096: with the buffers of their heads 128 MiB when all are busy.
 pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// Bits of an IPv6 address that tell senders apart. 64: a network hands out the rest to one customer, as many as it likes.
+const IPV6_PREFIX_BITS: u32 = 64;
 
 /// Connections of one address at once. Half of all: who comes through one proxy still has 2,048.
 pub const PEER_CONNECTIONS_MAX: usize = CONNECTIONS_MAX / 2;
@@ -28,6 +31,14 @@ pub struct ConnectionBounds {
 impl Default for ConnectionBounds {
     fn default() -> Self {
         Self { all: CONNECTIONS_MAX, peer: PEER_CONNECTIONS_MAX }
+    }
+}
+
+/// The sender behind an address, for shares: an IPv4 address, or the network of an IPv6 one.
+pub(super) fn sender_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - IPV6_PREFIX_BITS)))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -187,6 +198,18 @@ mod tests {
         drop(held);
         let open = connections.open.lock().unwrap();
         assert!(open.by_id.is_empty() && open.by_peer.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_sender() {
+        let check = |address: &str, expected: &str| {
+            assert_eq!(sender_of(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{address}");
+        };
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+        check("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::");
+        check("2001:db8:1:3::1", "2001:db8:1:3::");
+        check("::ffff:192.0.2.7", "192.0.2.7");
+        check("192.0.2.7", "192.0.2.7");
     }
 
     #[tokio::test]

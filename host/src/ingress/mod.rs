@@ -23,5 +23,5 @@ pub use connections::{CONNECTIONS_MAX, ConnectionBounds, PEER_CONNECTIONS_MAX};
 pub use door::{Door, Doors};
 pub use receive::{COMMIT_TIME_MAX, Ingress};
 pub use refused::REFUSED_LINES_MAX;
-pub use room::{APP_KIB_MAX, BODIES_KIB_MAX, PEER_KIB_MAX};
+pub use room::{APP_KIB_MAX, BODIES_KIB_MAX, PEER_KIB_MAX, RoomBounds};
 pub use server::{HEADER_TIME_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, Server};

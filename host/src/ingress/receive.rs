@@ -9,16 +9,17 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use axum::routing::post;
 use axum::{Extension, Router};
+use bytes::Bytes;
 use tokio::time::timeout;
 use tradewind_model::Json;
 use tradewind_platform::shopify::{self, Headers, Webhook};
 use tradewind_store::{CommitError, Delivery, Ingested, NewDelivery, Store, Unit, compress};
 
 use super::answer::Answer;
-use super::body;
+use super::body::{self, BodyBounds};
 use super::door::{Door, Doors};
 use super::refused::Refused;
-use super::room::Room;
+use super::room::{Held, Room, RoomBounds};
 use crate::pipeline::{Clock, lane_of, reason};
 use crate::scheduler::{Scheduler, job_of};
 use crate::watch::{Received, Watch};
@@ -37,10 +38,21 @@ pub struct Ingress {
     clock: Arc<dyn Clock>,
     watch: Arc<dyn Watch>,
     doors: Arc<Doors>,
-    body_bytes_max: u64,
-    body_time_max: Duration,
+    body: BodyBounds,
     room: Room,
+    /// What anybody can cause.
     refused: Refused,
+    /// What only an app's secret can cause: strangers do not keep it out of the log.
+    unkept: Refused,
+}
+
+/// A request that was signed.
+struct Signed<'a> {
+    door: Arc<Door>,
+    webhook: Webhook,
+    body: Bytes,
+    /// Until it is on disk.
+    _room: Held<'a>,
 }
 
 /// The address of whoever sends a request, which the server says.
@@ -76,17 +88,33 @@ impl Ingress {
             clock,
             watch,
             doors,
-            body_bytes_max,
-            body_time_max: body::BODY_TIME_MAX,
+            body: BodyBounds {
+                bytes_max: body_bytes_max,
+                time_max: body::BODY_TIME_MAX,
+                rate_min: body::BODY_RATE_MIN,
+            },
             room: Room::default(),
             refused: Refused::new(),
+            unkept: Refused::new(),
         }
     }
 
     /// With another time for a body to arrive than [`BODY_TIME_MAX`](super::BODY_TIME_MAX).
     #[must_use]
     pub fn with_body_time(self, body_time_max: Duration) -> Self {
-        Self { body_time_max, ..self }
+        Self { body: BodyBounds { time_max: body_time_max, ..self.body }, ..self }
+    }
+
+    /// With another least rate of a body than [`BODY_RATE_MIN`](super::BODY_RATE_MIN), in bytes a second; 0 for any.
+    #[must_use]
+    pub fn with_body_rate(self, rate_min: u32) -> Self {
+        Self { body: BodyBounds { rate_min, ..self.body }, ..self }
+    }
+
+    /// With other bounds of the memory for requests.
+    #[must_use]
+    pub fn with_room(self, bounds: RoomBounds) -> Self {
+        Self { room: Room::new(bounds), ..self }
     }
 
     /// The routes: `POST /webhooks/{app}/{connection}`.
@@ -98,21 +126,32 @@ impl Ingress {
             .with_state(self)
     }
 
-    /// Takes one request in. When it is [`Answer::Accepted`], it is on disk.
-    async fn receive(&self, peer: IpAddr, app: &str, connection: &str, headers: &HeaderMap, body: Body) -> Answer {
-        match self.take_in(peer, app, connection, headers, body).await {
-            Ok(answer) | Err(answer) => answer,
-        }
-    }
-
-    async fn take_in(
+    /// Takes one request in, and says where a refusal is logged. When it is [`Answer::Accepted`], it is on disk.
+    async fn receive(
         &self,
         peer: IpAddr,
         app: &str,
         connection: &str,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Answer, Answer> {
+    ) -> (Answer, &Refused) {
+        let signed = match self.check(peer, app, connection, headers, body).await {
+            Ok(signed) => signed,
+            Err(answer) => return (answer, &self.refused),
+        };
+        match self.keep(&signed.door, signed.webhook, &signed.body).await {
+            Ok(answer) | Err(answer) => (answer, &self.unkept),
+        }
+    }
+
+    async fn check(
+        &self,
+        peer: IpAddr,
+        app: &str,
+        connection: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Signed<'_>, Answer> {
         let Some(door) = self.doors.find(app, connection) else {
             return Err(Answer::Unknown("no such app or connection".to_owned()));
         };
@@ -121,9 +160,9 @@ impl Ingress {
         }
         shopify::check_headers(&RequestHeaders(headers))?;
         let mut room = self.room.enter(peer, &door.app)?;
-        let body = body::read(headers, body, self.body_bytes_max, self.body_time_max, &mut room).await?;
+        let body = body::read(headers, body, self.body, &mut room).await?;
         let webhook = shopify::verify(&RequestHeaders(headers), &body, &door.secrets)?;
-        self.keep(&door, webhook, &body).await
+        Ok(Signed { door, webhook, body, _room: room })
     }
 
     /// Keeps a verified webhook.
@@ -204,7 +243,7 @@ impl Ingress {
         uri: &Uri,
         says: &'static str,
     ) -> (StatusCode, &'static str) {
-        if self.refused.may_say() {
+        if self.refused.may_say(status.as_u16(), "elsewhere", uri.path()) {
             let (method, path) = (start_of(method.as_str()), start_of(uri.path()));
             tracing::info!(method, path, status = status.as_u16(), reason = says.trim_end(), "request refused");
         }
@@ -216,17 +255,21 @@ async fn handle(
     State(ingress): State<Arc<Ingress>>,
     peer: Option<Extension<Peer>>,
     Path((app, connection)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(peer))| peer);
-    let answer = ingress.receive(peer, &app, &connection, &headers, body).await;
+    let (answer, refused) = ingress.receive(peer, &app, &connection, &headers, body).await;
     // Whoever sends chooses the path: what nobody installed is no name to count by.
     let known = ingress.doors.find(&app, &connection).map(|door| Arc::clone(&door.app));
     ingress.watch.answered(known.as_deref().unwrap_or_default(), answer.word());
-    if let Some(reason) = answer.reason().filter(|_| ingress.refused.may_say()) {
+    let status = answer.status().as_u16();
+    if let Some(reason) = answer.reason()
+        && refused.may_say(status, answer.word(), uri.path())
+    {
         let (id, shop) = shopify::named(&RequestHeaders(&headers));
-        let (app, connection, status) = (start_of(&app), start_of(&connection), answer.status().as_u16());
+        let (app, connection) = (start_of(&app), start_of(&connection));
         tracing::warn!(app, connection, shop.id = shop, webhook.id = id, status, reason, "webhook refused");
     }
     answer.response()

@@ -16,12 +16,32 @@ pub const PEER_KIB_MAX: u32 = BODIES_KIB_MAX / 4;
 /// The same of the requests to one app. Half of all: more than one sender can fill.
 pub const APP_KIB_MAX: u32 = BODIES_KIB_MAX / 2;
 
+/// How much memory requests may take, in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomBounds {
+    /// All of them.
+    pub bodies_kib_max: u32,
+    /// Those of one address.
+    pub peer_kib_max: u32,
+    /// Those to one app.
+    pub app_kib_max: u32,
+}
+
+impl Default for RoomBounds {
+    fn default() -> Self {
+        Self { bodies_kib_max: BODIES_KIB_MAX, peer_kib_max: PEER_KIB_MAX, app_kib_max: APP_KIB_MAX }
+    }
+}
+
 /// What each request takes beside its body, in KiB. 32: the buffer of its head, so that requests without bodies count too.
 const REQUEST_KIB: u32 = 32;
 
 /// The memory of requests.
 #[derive(Debug, Default)]
-pub(super) struct Room(Mutex<Taken>);
+pub(super) struct Room {
+    bounds: RoomBounds,
+    taken: Mutex<Taken>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -45,6 +65,10 @@ pub(super) struct Held<'a> {
 }
 
 impl Room {
+    pub(super) fn new(bounds: RoomBounds) -> Self {
+        Self { bounds, taken: Mutex::default() }
+    }
+
     /// Takes room for a request without its body.
     pub(super) fn enter(&self, peer: IpAddr, app: &Arc<str>) -> Result<Held<'_>, Full> {
         let mut held = Held { room: self, peer, app: Arc::clone(app), bytes: 0, kib: 0 };
@@ -62,12 +86,13 @@ impl Held<'_> {
     }
 
     fn take(&mut self, kib: u32) -> Result<(), Full> {
-        let mut taken = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bounds = self.room.bounds;
+        let mut taken = self.room.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let (of_peer, of_app) = (taken.by_peer.get(&self.peer), taken.by_app.get(&self.app));
         for (now, max, name) in [
-            (taken.kib, BODIES_KIB_MAX, "bodies_kib_max"),
-            (of_peer.copied().unwrap_or(0), PEER_KIB_MAX, "peer_kib_max"),
-            (of_app.copied().unwrap_or(0), APP_KIB_MAX, "app_kib_max"),
+            (taken.kib, bounds.bodies_kib_max, "bodies_kib_max"),
+            (of_peer.copied().unwrap_or(0), bounds.peer_kib_max, "peer_kib_max"),
+            (of_app.copied().unwrap_or(0), bounds.app_kib_max, "app_kib_max"),
         ] {
             if now.saturating_add(kib) > max {
                 return Err(Full(name));
@@ -83,7 +108,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let mut taken = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.room.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.kib -= self.kib;
         give_back(&mut taken.by_peer, &self.peer, self.kib);
         give_back(&mut taken.by_app, &self.app, self.kib);
@@ -116,9 +141,9 @@ mod tests {
             held.grow(1).unwrap();
         }
         assert_eq!(held.kib, REQUEST_KIB + 10);
-        assert_eq!(room.0.lock().unwrap().kib, held.kib);
+        assert_eq!(room.taken.lock().unwrap().kib, held.kib);
         drop(held);
-        let taken = room.0.lock().unwrap();
+        let taken = room.taken.lock().unwrap();
         assert_eq!((taken.kib, taken.by_peer.len(), taken.by_app.len()), (0, 0, 0));
     }
 
@@ -144,6 +169,6 @@ mod tests {
         assert!(room.enter(peer(3), &other).unwrap().grow(1 << 20).is_ok());
         drop((first, second, third));
         assert_eq!(fill(peer(3), &app).1, Full("peer_kib_max"));
-        assert_eq!(room.0.lock().unwrap().kib, 0);
+        assert_eq!(room.taken.lock().unwrap().kib, 0);
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::connections::{ConnectionBounds, Connections, Held};
+use super::connections::{ConnectionBounds, Connections, Held, sender_of};
 use super::receive::Peer;
 use super::refused::Refused;
 
@@ -46,11 +46,11 @@ pub struct Server {
 
 impl Server {
     /// Listens, and serves these routes.
-    pub async fn start(address: SocketAddr, router: Router) -> io::Result<Self> {
-        Self::start_within(address, router, HEADER_TIME_MAX, ConnectionBounds::default()).await
+    pub async fn start(address: SocketAddr, router: Router, bounds: ConnectionBounds) -> io::Result<Self> {
+        Self::start_within(address, router, HEADER_TIME_MAX, bounds).await
     }
 
-    /// The same with another time for a head to arrive than [`HEADER_TIME_MAX`], and other bounds of connections.
+    /// The same with another time for a head to arrive than [`HEADER_TIME_MAX`].
     pub async fn start_within(
         address: SocketAddr,
         router: Router,
@@ -106,9 +106,9 @@ async fn serve(
                 }
             },
         };
-        match connections.enter(peer.ip().to_canonical()) {
+        match connections.enter(sender_of(peer.ip())) {
             Some(held) => server.connection(stream, held, &open),
-            None => server.log(peer, 0, "all connections are busy (`connections_max`, `peer_connections_max`)"),
+            None => server.log(peer, 0, "busy", "all connections are busy (`connections_max`, `peer_connections_max`)"),
         }
     };
     drop(listener);
@@ -151,7 +151,7 @@ impl Serving {
     async fn request(&self, mut request: Request<Incoming>, place: &Arc<Held>) -> Result<Response<Body>, Infallible> {
         let _busy = place.busy();
         if head_bytes(&request) > HEADERS_BYTES_MAX {
-            self.log(SocketAddr::new(place.peer(), 0), 431, TOO_LARGE_A_HEAD);
+            self.log(SocketAddr::new(place.peer(), 0), 431, "head", TOO_LARGE_A_HEAD);
             let mut response = Response::new(Body::from("the head is too large (`headers_bytes_max`)\n"));
             *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -164,18 +164,18 @@ impl Serving {
     /// Says in one line why a connection ended before its time: a head that is too large or no HTTP, a request that was
     /// broken off. Not that it was idle for long, which is what connections do.
     fn ended(&self, peer: SocketAddr, error: &hyper::Error) {
-        let (status, reason) = match error {
+        let (status, word, reason) = match error {
             error if error.is_timeout() => return,
-            error if error.is_parse_too_large() => (431, TOO_LARGE_A_HEAD),
-            error if error.is_parse() => (400, "what came is no HTTP"),
-            error if error.is_incomplete_message() => (0, "the sender went away in the middle of a request"),
-            _ => (0, "the connection broke"),
+            error if error.is_parse_too_large() => (431, "head", TOO_LARGE_A_HEAD),
+            error if error.is_parse() => (400, "no-http", "what came is no HTTP"),
+            error if error.is_incomplete_message() => (0, "gone", "the sender went away in the middle of a request"),
+            _ => (0, "broken", "the connection broke"),
         };
-        self.log(peer, status, reason);
+        self.log(peer, status, word, reason);
     }
 
-    fn log(&self, peer: SocketAddr, status: u16, reason: &str) {
-        if self.refused.may_say() {
+    fn log(&self, peer: SocketAddr, status: u16, word: &'static str, reason: &str) {
+        if self.refused.may_say(status, word, &peer.to_string()) {
             tracing::info!(%peer, status, reason, "request refused");
         }
     }

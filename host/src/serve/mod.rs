@@ -30,7 +30,7 @@ pub use metrics::Metrics;
 pub use watchdog::OnStandstill;
 
 use crate::config::{self, ExposeSecret};
-use crate::ingress::{Doors, Ingress, Server};
+use crate::ingress::{ConnectionBounds, Doors, Ingress, Server};
 use crate::pipeline::{Chance, Clock, Pipeline};
 use crate::scheduler::{Config as SchedulerConfig, Scheduler};
 use crate::watch::{Both, Watch};
@@ -140,11 +140,14 @@ impl Host {
             Arc::clone(&doors),
             server.limits.body_bytes_max,
         );
+        let ingress = ingress.with_room(server.limits.room()).with_body_rate(server.limits.body_rate_min());
         doors.open(built.into_iter().flatten());
         let listening = |address: SocketAddr| format!("`{address}` cannot be listened on");
         let admin = admin::router(Arc::clone(&store), Arc::clone(&scheduler), metrics, Arc::clone(&failed));
-        let admin = Server::start(server.listen.admin, admin).await.with_context(|| listening(server.listen.admin))?;
-        let public = Server::start(server.listen.public, Arc::new(ingress).router()).await;
+        let admin = Server::start(server.listen.admin, admin, ConnectionBounds::default()).await;
+        let admin = admin.with_context(|| listening(server.listen.admin))?;
+        let router = Arc::new(ingress).router();
+        let public = Server::start(server.listen.public, router, server.limits.connections()).await;
         let public = public.with_context(|| listening(server.listen.public))?;
         let retention = retention::Retention::start(Arc::clone(&store), Arc::clone(&clock), &server.limits);
         let drain = Duration::from_secs(server.limits.drain_seconds);

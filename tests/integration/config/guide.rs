@@ -50,6 +50,12 @@ fn the_tables_of_the_guide_say_what_is() {
     let (server, calls) = (config::Limits::default(), Limits::default());
     let held = [
         ("body_bytes_max", server.body_bytes_max),
+        ("body_rate_bytes_min", server.body_rate_bytes_min),
+        ("bodies_kib_max", server.bodies_kib_max),
+        ("peer_kib_max", server.peer_kib_max),
+        ("app_kib_max", server.app_kib_max),
+        ("connections_max", server.connections_max),
+        ("peer_connections_max", server.peer_connections_max),
         ("deliveries_days", server.deliveries_days),
         ("invocations_days", server.invocations_days),
         ("tombstones_days", server.tombstones_days),
@@ -74,7 +80,7 @@ fn the_tables_of_the_guide_say_what_is() {
     for (name, default) in held {
         assert!(guide.contains(&format!("\n| `{name}` | {default} | ")), "`{name}` is {default}");
     }
-    let limit_of_a_call = |name: &str| held.iter().skip(6).any(|(limit, _)| *limit == name);
+    let limit_of_a_call = |name: &str| held.iter().skip(12).any(|(limit, _)| *limit == name);
     let shown: String = example().into_iter().map(|(_, text)| text).collect();
     for row in guide.lines().filter_map(|line| line.strip_prefix("| `")) {
         let key = row.split('`').next().unwrap().rsplit('.').next().unwrap();

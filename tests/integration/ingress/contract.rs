@@ -266,7 +266,7 @@ async fn headers_that_the_platform_leaves_out_are_not_missed() {
     on_both(async |place| {
         let served = Served::plain(&place).await;
         let no_version = Served::webhook("w-1", BODY).without("X-Shopify-API-Version");
-        let named = r#"{"id":1,"shop_id":954889,"shop_domain":"hats.myshopify.com"}"#;
+        let named = r#"{"id":1,"title":"Hat","shop_id":954889,"shop_domain":"hats.myshopify.com"}"#;
         let no_shop = Served::webhook("w-2", named).without("X-Shopify-Shop-Domain");
         for request in [&no_version, &no_shop] {
             assert_eq!(request.send(served.host.public()).await.status, 200);

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tradewind_host::ingress::{ConnectionBounds, HEADERS_BYTES_MAX, HEADERS_MAX};
+use tradewind_host::ingress::{BODIES_KIB_MAX, ConnectionBounds, HEADERS_BYTES_MAX, HEADERS_MAX, REFUSED_LINES_MAX};
 use tradewind_tests::open_door::{Bounds, OpenDoor};
 use tradewind_tests::serving::{CONNECTION, Running, Served, app, connection, server};
 use tradewind_tests::stores::{Place, on_both};
-use tradewind_tests::webhook::{Answer, answer, exchange};
+use tradewind_tests::webhook::{Answer, answer, exchange, sign};
 
 use super::{BODY, Logged, answered, assert_nothing_kept};
 
 /// Bytes of a body in these tests, the least that can be configured.
 const BODY_BYTES_MAX: usize = 1 << 10;
+
+/// Senders of an attack, and the chunks of one byte that each sends: as many frames as the room for bodies has KiB, twice.
+const SENDERS: usize = 64;
+const SENDER_CHUNKS: usize = 2 * BODIES_KIB_MAX as usize / SENDERS;
 
 /// Less than any wait here: a sender that is too slow for it is too slow on every machine.
 const SOON: Duration = Duration::from_millis(50);
@@ -145,6 +149,84 @@ async fn a_signature_is_looked_at_before_the_body() {
             }
         }
         assert_nothing_kept(&served).await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// Senders that have no secret and send bodies byte by byte take what they send, and no webhook's place.
+#[tokio::test]
+async fn unsigned_senders_do_not_take_the_room() {
+    on_both(async |place| {
+        let served = Served::plain(&place).await;
+        let to = served.host.public();
+        // In the right form, so that the body is read.
+        let forged = Served::webhook("forged", BODY).with("X-Shopify-Hmac-Sha256", sign("another", BODY.as_bytes()));
+        let head = forged.head("Transfer-Encoding: chunked\r\n");
+        let flood = [head, b"1\r\nx\r\n".repeat(SENDER_CHUNKS)].concat();
+        let mut senders = Vec::new();
+        for at in 0..SENDERS {
+            let mut sender = TcpStream::connect(to).await.unwrap();
+            sender.write_all(&flood).await.unwrap();
+            senders.push(sender);
+            if at % 8 == 7 {
+                assert_eq!(Served::webhook(&format!("w-{at}"), BODY).send(to).await.status, 200);
+            }
+        }
+        for sender in &mut senders {
+            // They end too: cut off for their rate, without anybody who had to go.
+            let status = answer(sender).await.map_or(0, |answer| answer.status);
+            assert!(matches!(status, 0 | 408), "{status}");
+        }
+        assert!(!answered(&served).contains(&"unavailable"), "{:?}", answered(&served));
+        assert_eq!(served.deliveries().await.len(), SENDERS / 8);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// The bounds of the configuration are those of the public door.
+#[tokio::test]
+async fn shares_are_configured() {
+    on_both(async |place| {
+        let mut bounded = server(&place, vec![app(vec![(CONNECTION, connection())], Vec::new())]);
+        bounded.limits.peer_connections_max = 1;
+        let served = Served::start(&place, bounded, Running::new()).await;
+        let mut first = TcpStream::connect(served.host.public()).await.unwrap();
+        first.write_all(&Served::webhook("w-1", BODY).bytes()).await.unwrap();
+        assert_eq!(answer(&mut first).await.unwrap().status, 200);
+        assert_eq!(Served::webhook("w-2", BODY).send(served.host.public()).await.status, 200);
+        // Closed: another request on it has no answer.
+        let sent = first.write_all(&Served::webhook("w-3", BODY).bytes()).await;
+        let status = if sent.is_ok() { answer(&mut first).await.map_or(0, |answer| answer.status) } else { 0 };
+        assert_eq!((status, served.deliveries().await.len()), (0, 2));
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
+/// Refusals that anybody can cause are a bounded number of lines, and do not keep those of an app's own webhooks away.
+#[tokio::test]
+async fn strangers_do_not_fill_the_log() {
+    on_both(async |place| {
+        let log = Logged::default();
+        let _logging = log.listen();
+        let served = Served::plain(&place).await;
+        let unsigned = Served::webhook("w-1", BODY).without("X-Shopify-Hmac-Sha256");
+        let refusals = 4 * REFUSED_LINES_MAX;
+        for _ in 0..refusals {
+            assert_eq!(unsigned.send(served.host.public()).await.status, 400);
+        }
+        let lines = log.refusals();
+        // One more may come with each second that the machine takes.
+        assert!(lines.len() >= REFUSED_LINES_MAX as usize && lines.len() < refusals as usize, "{}", lines.len());
+        assert_eq!(answered(&served).len(), refusals as usize, "each is counted");
+        let signed = Served::webhook("w-2", BODY).with("X-Shopify-Topic", "orders/create");
+        assert_eq!(signed.send(served.host.public()).await.status, 404);
+        let lines = log.refusals();
+        assert!(lines.iter().any(|line| line.contains("status=404") && line.contains("orders/create")), "{lines:#?}");
         served.host.stop().await;
     })
     .await;

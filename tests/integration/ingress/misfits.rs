@@ -96,6 +96,12 @@ async fn a_body_that_is_not_of_its_shop_or_topic_is_parked() {
                 json!({"id": 1, "a": 1, "b": 1, "c": 1, "d": 1}).to_string(),
                 Some("wrong-shape"),
             ),
+            (
+                "w-8",
+                "products/update",
+                json!({"id": "c-1", "token": "c-1", "line_items": []}).to_string(),
+                Some("wrong-shape"),
+            ),
             ("w-5", "shop/update", of_shop(SHOP), None),
             ("w-6", "products/create", product.clone(), None),
             ("w-7", "products/update", product, None),
