@@ -17,8 +17,8 @@ use tradewind_store::{
 
 use crate::postgres;
 
-/// When every test of the store happens, in milliseconds since 1970: 14 November 2023, 22:13:20 UTC.
-pub const NOW_MS: i64 = 1_700_000_000_000;
+/// When every test of the store happens, in milliseconds since 1970: 28 May 2026, 20:26:40 UTC.
+pub const NOW_MS: i64 = 1_780_000_000_000;
 
 /// An empty database that goes away with the test.
 pub enum Place {

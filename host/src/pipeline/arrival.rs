@@ -22,6 +22,10 @@ const TOMBSTONE: char = '~';
 /// How long a deletion holds that does not say when it was, in milliseconds. A day: platforms send again for some hours.
 const UNTIMED_DELETION_MS: i64 = 24 * 60 * 60 * 1_000;
 
+/// How far ahead of its arrival a record's own time may be, in milliseconds; what is later counts as this. A day: clocks and
+/// time zones that are set wrong differ by less, and a time of far ahead does not keep later updates away for longer.
+const AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+
 /// How deep records belong to one another that are deleted together. 8: deeper than any platform nests; a circle of models
 /// ends here too.
 const FAMILY_DEPTH_MAX: usize = 8;
@@ -60,6 +64,20 @@ pub(super) struct Arrival<'a> {
     pub(super) report: Report<'a>,
     /// Whether what is stale is taken too.
     pub(super) force: bool,
+    /// The latest time that counts, in microseconds since 1970: see [`latest_us`].
+    pub(super) latest_us: i64,
+}
+
+impl Arrival<'_> {
+    /// A payload's own time, as far as it counts.
+    pub(super) fn in_time(&self, at_us: Option<i64>) -> Option<i64> {
+        at_us.map(|at_us| at_us.min(self.latest_us))
+    }
+}
+
+/// The latest time that counts of what arrived at this one.
+pub(super) fn latest_us(received_ms: i64) -> i64 {
+    received_ms.saturating_add(AHEAD_MS_MAX).saturating_mul(1_000)
 }
 
 impl From<Unmappable> for Trouble {

@@ -8,7 +8,7 @@ use tradewind_model::{Json, RecordKey};
 use tradewind_platform::mapping::{Incoming, Report, Saved};
 use tradewind_store::{Delivery, Job, StoreError};
 
-use super::arrival::{Arrival, News};
+use super::arrival::{Arrival, News, latest_us};
 use super::context::{Cause, Context};
 use super::ending::{Trouble, reason};
 use super::job::Replay;
@@ -36,7 +36,14 @@ impl Pipeline {
         };
         let shop = &*delivery.shop.id;
         let report = Report { topic: &delivery.topic, shop, triggered_ms: delivery.triggered_ms, body: &body };
-        let incoming = mapper.map(&report).map_err(Trouble::from)?;
+        let force = replay.as_ref().is_some_and(|replay| replay.force);
+        let arrival = Arrival { mapper: &**mapper, report, force, latest_us: latest_us(delivery.received_ms) };
+        let mut incoming = mapper.map(&report).map_err(Trouble::from)?;
+        for change in &mut incoming {
+            let (Incoming::Saved(Saved { updated_us: at_us, .. }) | Incoming::Deleted { deleted_us: at_us, .. }) =
+                change;
+            *at_us = arrival.in_time(*at_us);
+        }
         let mut cause =
             Cause { trigger: trigger_of(&delivery), payload: Some(body.clone()), ..(*context.cause).clone() };
         if replay.is_none() {
@@ -56,8 +63,6 @@ impl Pipeline {
             return Err(Trouble::too_deep(cause.depth));
         }
         let context = Context { cause: Arc::new(cause), ..context };
-        let force = replay.is_some_and(|replay| replay.force);
-        let arrival = Arrival { mapper: &**mapper, report, force };
         let span = span_of(job);
         traces::follow(&span, trace.as_deref());
         let work = async {

@@ -87,7 +87,11 @@ impl Context {
         children: &Children,
         before: &[String],
     ) -> Result<(News, Vec<String>), Trouble> {
-        let family = arrival.mapper.family(&arrival.report, parent, children)?;
+        let mut family = arrival.mapper.family(&arrival.report, parent, children)?;
+        let times = family.records.iter_mut().map(|record| &mut record.updated_us);
+        for at_us in times.chain(family.absent.iter_mut().map(|absent| &mut absent.updated_us)) {
+            *at_us = arrival.in_time(*at_us);
+        }
         let key = |id: &str| RecordKey::new(children.model.as_str(), id);
         let mut ids: Vec<String> = family.records.iter().map(|record| record.id.clone()).collect();
         ids.extend(family.absent.iter().map(|absent| absent.id.clone()));

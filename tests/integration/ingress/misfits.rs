@@ -119,6 +119,38 @@ async fn a_body_that_is_not_of_its_shop_or_topic_is_parked() {
     .await;
 }
 
+/// A payload that claims a time of far ahead, of a product or of its variant, keeps later updates away for no longer than a day.
+#[tokio::test]
+async fn a_time_that_a_body_claims_ends_a_day_after_the_arrival() {
+    on_both(async |place| {
+        let served = two_shops(&place).await;
+        let product = |title: &str, at: &str, variants: serde_json::Value| {
+            json!({"id": 1, "title": title, "updated_at": at, "variants": variants}).to_string()
+        };
+        let variant = |price: &str, at: &str| json!([{"id": 2, "price": price, "updated_at": at}]);
+        let far = "2136-01-01T00:00:00Z";
+        // Before it, an update of two days later is news.
+        let two_days_later_us =
+            (i64::try_from(tradewind_tests::NOW.as_millis()).unwrap() + 2 * 24 * 60 * 60 * 1_000) * 1_000;
+        let time_of = async |model: &str, id: &str| {
+            let stored = served.stored(model, id).await.unwrap_or_else(|| panic!("no {model} {id}"));
+            stored.platform_updated_us.unwrap()
+        };
+        sent(&served, &Served::webhook("w-1", product("far", far, variant("1.00", far)))).await;
+        assert_eq!(served.record("shopify/product", "1").await["title"], "far");
+        for (model, id) in [("shopify/product", "1"), ("shopify/product-variant", "2")] {
+            assert!(time_of(model, id).await < two_days_later_us, "{model}");
+        }
+        // Nor does what such a product leaves out stay away for longer.
+        sent(&served, &Served::webhook("w-2", product("farther", "2137-01-01T00:00:00Z", json!([])))).await;
+        assert_eq!(served.record("shopify/product-variant", "2").await, serde_json::Value::Null);
+        assert!(time_of("~shopify/product-variant", "2").await < two_days_later_us);
+        served.idle().await;
+        served.host.stop().await;
+    })
+    .await;
+}
+
 /// A captured deletion that is sent again, with a time of far ahead or with none, keeps later changes away for no longer than
 /// a day.
 #[tokio::test]
@@ -133,7 +165,7 @@ async fn a_time_that_a_header_claims_ends_with_the_arrival() {
         let title = async || served.record("shopify/product", "1").await["title"].clone();
         let delete = |id: &str| {
             let request = Served::webhook(id, r#"{"id":1}"#).with("X-Shopify-Topic", "products/delete");
-            request.with("X-Shopify-Triggered-At", "2036-01-01T00:00:00Z")
+            request.with("X-Shopify-Triggered-At", "2136-01-01T00:00:00Z")
         };
         sent(&served, &delete("w-1")).await;
         sent(&served, &Served::webhook("w-2", later(0))).await;

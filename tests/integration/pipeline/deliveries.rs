@@ -145,6 +145,7 @@ async fn the_later_of_deletion_and_update_wins() {
         host.drain().await;
         let day_ms = 24 * 60 * 60 * 1_000;
         for (after_ms, expected) in [(0, "stale"), (day_ms, "stale"), (2 * day_ms, "puppet/follow run ok")] {
+            host.move_to(NOW_MS + after_ms);
             let updated_at = tradewind_model::value::show_ms(NOW_MS + after_ms);
             let body = json!({"id": "2", "title": "Hat", "updated_at": updated_at});
             let seq = host.deliver("products/update", &body).await;

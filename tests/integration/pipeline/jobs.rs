@@ -22,7 +22,7 @@ async fn options_are_stored_as_they_are_given() {
     on_both(async |place| {
         let host = TestHost::new(&place, &["puppet"]).await;
         let options = json!({"id": "full", "queue": {"name": "sync", "maxConcurrency": 4}, "priority": "low",
-            "startAt": "2023-11-14T23:13:20Z", "retries": {"retryCount": 2, "initialIntervalMs": 50}});
+            "startAt": "2026-05-28T21:26:40Z", "retries": {"retryCount": 2, "initialIntervalMs": 50}});
         let script = json!([
             {"enqueue": ["play", {"script": []}, options]},
             {"enqueue": ["play", null, {"id": "plain"}]},
@@ -72,7 +72,7 @@ async fn an_id_is_taken_until_its_job_is_finished() {
             {"status": "once", "expect": {"id": "once", "state": "queued", "attempts": 0, "result": null, "error": null}},
             {"cancel": "once", "expect": true},
             {"status": "once", "expect": {"error": "not-found"}},
-            {"enqueue": ["play", {"script": [{"log": "fourth"}]}, {"id": "once", "startAt": "2023-11-14T23:00:00Z"}]},
+            {"enqueue": ["play", {"script": [{"log": "fourth"}]}, {"id": "once", "startAt": "2026-05-28T21:13:20Z"}]},
         ]);
         play(&host, script).await;
         host.drain().await;
@@ -86,7 +86,7 @@ async fn an_id_is_taken_until_its_job_is_finished() {
             {"cancel": "once", "expect": false},
             {"status": "once", "expect": {"error": "not-found"}},
             {"enqueue": ["play", {"script": [{"log": "fifth"},
-                {"enqueue": ["play", {"script": [{"log": "sixth"}]}, {"id": "once", "startAt": "2023-11-14T23:00:00Z"}], "or-fail": true},
+                {"enqueue": ["play", {"script": [{"log": "sixth"}]}, {"id": "once", "startAt": "2026-05-28T21:13:20Z"}], "or-fail": true},
                 {"cancel": "nothing", "expect": false}]}, {"id": "once"}], "expect": "once"},
         ]);
         play(&host, script).await;

@@ -181,9 +181,9 @@ async fn views_show_records_to_people() {
         let expected = [
             format!(
                 "hats.example|1|Hat|9007199254740993|9.5|{live}|2024-05-01T14:00:00.000Z|mine|{{\"a\":1}}|\
-                 2023-11-14T22:13:20.000Z"
+                 2026-05-28T20:26:40.000Z"
             ),
-            "hats.example|2|-|-|-|-|-|-|-|2023-11-14T22:13:20.000Z".to_owned(),
+            "hats.example|2|-|-|-|-|-|-|-|2026-05-28T20:26:40.000Z".to_owned(),
         ];
         assert_eq!(ask(&place, &sql).await, expected);
     })
